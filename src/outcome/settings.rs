@@ -1,0 +1,20 @@
+//! The outcome room's part of the configuration.
+
+use std::path::PathBuf;
+
+use crate::types::{Domain, Mailbox};
+
+/// Who writes DSNs, to whom dead ones are told, and where the audit lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The reporting MTA's name.
+    pub hostname: Domain,
+    /// Who is told of a dead DSN; `None`: the audit and the log alone.
+    pub postmaster: Option<Mailbox>,
+    /// The folder of the audit's day files, `DATA_DIR/audit`.
+    pub audit_folder: PathBuf,
+    /// Whether logs may hold full addresses and remote texts.
+    pub log_addresses: bool,
+    /// After this long a message is given up, as the "delayed" DSN says.
+    pub expire: std::time::Duration,
+}

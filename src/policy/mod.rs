@@ -1,0 +1,69 @@
+//! Rules → methods list and level for one recipient, from facts.
+//!
+//! Owns the rules and their evaluation. Holds always: no I/O, no clock; the same
+//! question gets the same answer, and every answer names the rule that gave it.
+//! Asked by `delivery` at each attempt and by `explain`.
+
+use crate::types::{MethodsList, TlsLevel};
+
+/// The policy's part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// For recipients that no rule catches: `[security]`.
+    pub default: Treatment,
+    /// `[[rule]]` in order; the first match decides.
+    pub rules: Vec<Rule>,
+    /// `[dsn] cleartext`.
+    pub dsn_cleartext: bool,
+}
+
+/// What a rule or `[security]` prescribes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Treatment {
+    /// Methods in the order tried.
+    pub methods: MethodsList,
+    /// What the method `tls` must prove.
+    pub tls_level: TlsLevel,
+}
+
+impl Default for Treatment {
+    /// `["tls", "bounce"]` at `encrypted`.
+    fn default() -> Self {
+        Self {
+            methods: MethodsList::default(),
+            tls_level: TlsLevel::Encrypted,
+        }
+    }
+}
+
+/// One `[[rule]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name, unique, for audit and `explain`.
+    pub name: String,
+    /// When it applies.
+    pub when: Conditions,
+    /// Its methods; `None`: those of `[security]`.
+    pub methods: Option<MethodsList>,
+    /// Its level; `None`: that of `[security]`.
+    pub tls_level: Option<TlsLevel>,
+}
+
+/// Conditions of a rule. All that are given (not empty) must hold; each holds if
+/// one of its patterns matches. Comparisons ignore case; `*` stands for any run
+/// of characters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Conditions {
+    /// The recipient's address.
+    pub recipient: Vec<String>,
+    /// The sender's address; `<>` has none, so only `""` matches it.
+    pub sender: Vec<String>,
+    /// The recipient's domain: exact, or `.example` for subdomains.
+    pub recipient_domain: Vec<String>,
+    /// The sender's domain, likewise.
+    pub sender_domain: Vec<String>,
+    /// The account that submitted.
+    pub account: Vec<String>,
+    /// The `bind` of the listener it came through.
+    pub listener: Vec<String>,
+}

@@ -1,0 +1,4 @@
+//! (skeleton)
+
+mod settings;
+pub use settings::*;

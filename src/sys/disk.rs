@@ -1,0 +1,168 @@
+//! Durable files: the few things the spool asks of a disk, so that a twin can
+//! make each of them fail.
+//!
+//! Holds always: [`DiskFile::sync_data`] returning `Ok` means that what was
+//! written before it survives power loss, as far as the device keeps its word;
+//! a new file's name does so after [`Disk::sync_folder`].
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// An open file, written and read at given places.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Writes all of `octets` at `offset`.
+    ///
+    /// # Errors
+    /// What the system says; then any part of it may have been written.
+    fn write_all_at(&self, octets: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Fills `octets` from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the file ends before, else what the system says.
+    fn read_exact_at(&self, octets: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Makes what was written durable (fdatasync). After an error nothing
+    /// written since the last success may be trusted, and it must not be called
+    /// again on this file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Cuts or extends the file to `length` octets.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
+    /// Its length in octets.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether it is empty.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Opens, names and removes files.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Opens a file for reading and writing, made with mode 0600 if `create`
+    /// (which fails if it exists).
+    ///
+    /// # Errors
+    /// What the system says.
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn DiskFile>>;
+
+    /// The names of the files in a folder, sorted.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes a folder with mode 0700, and those above it, if missing.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Renames a file or folder.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable (fsync of the folder).
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Octets still free for this process on the file system of `folder`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn free(&self, folder: &Path) -> io::Result<u64>;
+}
+
+/// The machine's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl DiskFile for File {
+    fn write_all_at(&self, octets: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, octets, offset)
+    }
+    fn read_exact_at(&self, octets: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, octets, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        File::set_len(self, length)
+    }
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(create)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut paths = std::fs::read_dir(folder)?
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(folder)?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+}

@@ -1,0 +1,15 @@
+//! Ports to the world: clock, randomness, dialler and durable files.
+//!
+//! Owns every trait through which a room reaches outside, and the real
+//! implementations. Holds always: ports are values that the composition root
+//! passes in, never globals, so that tests bring their own.
+
+pub mod clock;
+pub mod dial;
+pub mod disk;
+pub mod entropy;
+
+pub use clock::{Clock, SystemClock, TokioClock};
+pub use dial::{Dialler, Stream, TcpDialler};
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use entropy::{Entropy, SystemEntropy};

@@ -1,0 +1,36 @@
+//! The vocabulary of the house: plain values that carry their proof.
+//!
+//! Owns every term that crosses a room's wall: addresses, the envelope, what is
+//! known of a message, levels and the `Permit`, methods, outcomes with their
+//! reasons, and the one Settlement. Holds always: a value that exists is valid
+//! (parsing is the only constructor), levels only rise, and a "no" has a reason.
+//! No I/O, no clock; every room may use it, and it uses none.
+
+pub mod address;
+pub mod body;
+pub mod envelope;
+pub mod evidence;
+pub mod id;
+pub mod job;
+pub mod level;
+pub mod method;
+pub mod outcome;
+pub mod recipient;
+pub mod settlement;
+pub mod time;
+pub mod units;
+
+pub use address::{AddressError, Domain, Host, Mailbox};
+pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
+pub use envelope::{
+    BodyType, Envelope, Message, MessageFacts, Origin, OwnMailKind, Principal, Protocol, Source,
+};
+pub use evidence::{AuthenticatedBy, CertificateFacts, Evidence, Remote, TlsFacts};
+pub use id::{EventId, QueueId};
+pub use job::{Job, JobRecipient};
+pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
+pub use method::{Ending, Method, MethodsError, MethodsList};
+pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage};
+pub use recipient::{RecipientStatus, State};
+pub use settlement::{AuditEvent, NewMessage, RecipientChange, Settlement};
+pub use time::Timestamp;

@@ -1,0 +1,115 @@
+//! What has become of one recipient of one message.
+//!
+//! Holds always: a recipient is in exactly one state; a final state is never
+//! left; an open recipient has a time for its next attempt.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Method, Timestamp};
+
+/// A recipient's state (design section 1).
+///
+/// The order is part of the journal's format: new states go at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Open: waits for its next attempt.
+    Queued,
+    /// Taken by the recipient's server.
+    Delivered,
+    /// Refused for good; the sender was told.
+    Bounced,
+    /// Not deliverable in time; the sender was told.
+    Expired,
+    /// Dropped by a rule; the audit records it.
+    Dropped,
+    /// Own mail that could not be delivered.
+    Dead,
+}
+
+impl State {
+    /// Every state, in the order of the journal's format.
+    pub const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Delivered,
+        Self::Bounced,
+        Self::Expired,
+        Self::Dropped,
+        Self::Dead,
+    ];
+
+    /// Whether something is still to be done.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued)
+    }
+
+    /// The word that listings, logs and the audit use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Delivered => "delivered",
+            Self::Bounced => "bounced",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// No such state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a state (one of queued, delivered, bounced, expired, dropped, dead)")]
+pub struct StateError;
+
+impl FromStr for State {
+    type Err = StateError;
+    fn from_str(text: &str) -> Result<Self, StateError> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(StateError)
+    }
+}
+
+/// One recipient's state and history, as the spool keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientStatus {
+    /// Where it stands.
+    pub state: State,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the next attempt is due; `None` once final.
+    pub next_attempt: Option<Timestamp>,
+    /// Whether the sender has had the DSN "delayed".
+    pub delay_told: bool,
+    /// The method of the last attempt, if one got that far.
+    pub method: Option<Method>,
+    /// What the far side last said, or why it wasn't reached; 512 octets at most.
+    pub last_reply: Option<String>,
+}
+
+impl RecipientStatus {
+    /// A fresh recipient, due at once.
+    #[must_use]
+    pub fn queued(now: Timestamp) -> Self {
+        Self {
+            state: State::Queued,
+            attempts: 0,
+            next_attempt: Some(now),
+            delay_told: false,
+            method: None,
+            last_reply: None,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The one way back into the spool.
+//!
+//! Owns what a Settlement holds. Holds always: all of it takes effect or none,
+//! as one journal record; audit events carry ids of their own, so that feeding
+//! one twice does no harm. Built by `outcome`, applied by `spool`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{EventId, Evidence, Message, Method, QueueId, RecipientStatus, State, Timestamp};
+
+/// What follows from an attempt, in one atomic piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The message that was attempted.
+    pub id: QueueId,
+    /// Its recipients' new status; those not named keep theirs.
+    pub changes: Vec<RecipientChange>,
+    /// DSNs and notices that follow, as new messages.
+    pub messages: Vec<NewMessage>,
+    /// What the audit is told.
+    pub events: Vec<AuditEvent>,
+}
+
+/// One recipient's new status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientChange {
+    /// Its place in the envelope's recipients.
+    pub index: u32,
+    /// Its status from now on.
+    pub status: RecipientStatus,
+}
+
+/// A message of Postern's own, whole.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewMessage {
+    /// Everything but its octets.
+    pub message: Message,
+    /// Its octets: header and body, CRLF line ends, not dot-stuffed.
+    pub octets: Bytes,
+}
+
+impl std::fmt::Debug for NewMessage {
+    /// Content belongs in no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "NewMessage({}, {} octets)",
+            self.message.id,
+            self.octets.len()
+        )
+    }
+}
+
+/// One recipient's change of state, or one deferral, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// This event's own name.
+    pub event: EventId,
+    /// The message.
+    pub id: QueueId,
+    /// When.
+    pub time: Timestamp,
+    /// The reverse-path, empty for `<>`.
+    pub sender: String,
+    /// The forward-path.
+    pub recipient: String,
+    /// The state it is in now; `queued` after a deferral or at acceptance.
+    pub state: State,
+    /// The method tried, if any.
+    pub method: Option<Method>,
+    /// The word for why ([`super::Reason::as_str`]); `None` when delivered.
+    pub reason: Option<String>,
+    /// What the far side said.
+    pub reply: Option<String>,
+    /// How it was protected, and why that way.
+    pub evidence: Evidence,
+}
