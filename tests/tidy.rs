@@ -37,11 +37,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "assurance",
         ],
     ),
-    // `spool` for the trait through which events reach the audit (EventSink).
-    (
-        "outcome",
-        &["types", "sys", "dns", "message", "assurance", "spool"],
-    ),
+    ("outcome", &["types", "sys", "dns", "message", "assurance"]),
     // Of the rooms' own: their `Settings` alone, see `config_uses_settings_alone`.
     (
         "config",
