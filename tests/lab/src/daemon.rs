@@ -31,7 +31,8 @@ impl Daemon {
     pub fn new(binary: impl AsRef<Path>) -> Daemon {
         let folder = tempfile::Builder::new().prefix("postern-").tempdir();
         Daemon {
-            binary: binary.as_ref().to_owned(),
+            // It is run from the temporary folder, where a relative path would mean another file.
+            binary: std::path::absolute(binary).expect("the binary's path is not empty"),
             folder: folder.expect("a temporary folder can be made"),
             environment: Vec::new(),
             child: None,

@@ -1,9 +1,10 @@
 //! Scripted SMTP servers: what Postern delivers to in a test.
 //!
 //! [`SmtpServer`] is a whole little mail server whose every step can be bent by knobs (`knobs.rs`,
-//! [`SmtpBuilder`]); `session.rs` speaks with one client, `tls.rs` shakes hands through OpenSSL so
-//! that weak TLS can be offered too, `seen.rs` keeps what came in and notes where the client broke
-//! the protocol. [`DialogServer`] is the other kind: it says exactly what a script says.
+//! [`SmtpBuilder`]). `session.rs` speaks with one client, with `transaction.rs` and `auth.rs` as
+//! parts of it; `tls.rs` shakes hands through OpenSSL so that weak TLS can be offered too;
+//! `seen.rs` keeps what came in, and `strict.rs` knows what a client must not do.
+//! [`DialogServer`] is the other kind: it says exactly what a script says.
 
 mod auth;
 mod dialog;
@@ -14,6 +15,7 @@ mod session;
 mod stage;
 mod strict;
 mod tls;
+mod transaction;
 
 pub use dialog::{Dialog, DialogServer};
 pub use knobs::SmtpBuilder;

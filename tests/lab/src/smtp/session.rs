@@ -1,15 +1,16 @@
-//! One client's session with a scripted server.
+//! One client's session with a scripted server: commands, replies, TLS. What carries a message is
+//! in `transaction.rs`, AUTH in `auth.rs`.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::knobs::{BrokenHandshake, StartTls};
-use super::seen::Received;
 use super::server::Shared;
 use super::stage::{Act, Stage};
 use super::strict;
-use crate::wire::{Side, Wire, unstuff};
+use super::transaction::Mail;
+use crate::wire::{Side, Wire};
 
 /// The state of a session.
 pub(super) struct Session {
@@ -25,14 +26,6 @@ pub(super) struct Session {
     pub(super) mail: Option<Mail>,
     /// Messages taken so far.
     pub(super) taken: usize,
-}
-
-/// A transaction under way.
-pub(super) struct Mail {
-    from: String,
-    params: Vec<String>,
-    rcpt_to: Vec<String>,
-    rcpt_params: Vec<String>,
 }
 
 /// How an answer was meant.
@@ -191,162 +184,6 @@ impl Session {
         Ok(true)
     }
 
-    async fn mail(&mut self, rest: &str) -> io::Result<Said> {
-        let Some((from, params)) = path_and_params(rest, "FROM:") else {
-            self.fault("MAIL without FROM:<...>");
-            return self.say("501 5.5.4 Syntax: MAIL FROM:<address>").await;
-        };
-        if let Some(refusal) = self.refuse_mail(&params) {
-            return self.say(&refusal).await;
-        }
-        let said = self.answer(Stage::Mail, "250 2.1.0 Ok").await?;
-        if said == Said::Yes {
-            let (rcpt_to, rcpt_params) = (Vec::new(), Vec::new());
-            self.mail = Some(Mail {
-                from,
-                params,
-                rcpt_to,
-                rcpt_params,
-            });
-        }
-        Ok(said)
-    }
-
-    /// What speaks against MAIL here, apart from the script.
-    fn refuse_mail(&self, params: &[String]) -> Option<String> {
-        let greeted = self.helo.is_some();
-        let account = self.shared.knobs().account.is_some();
-        if !greeted {
-            self.fault("MAIL before EHLO");
-            return Some("503 5.5.1 send EHLO first".to_owned());
-        }
-        if self.mail.is_some() {
-            self.fault("MAIL within a transaction");
-            return Some("503 5.5.1 nested MAIL command".to_owned());
-        }
-        if account && self.auth.is_none() {
-            return Some("530 5.7.0 Authentication required".to_owned());
-        }
-        if let Some(unknown) = params
-            .iter()
-            .find(|p| !self.offers(&strict::extension_of(p)))
-        {
-            self.fault(&format!("MAIL parameter {unknown} was not offered"));
-            return Some("555 5.5.4 parameter not recognized".to_owned());
-        }
-        let size = params
-            .iter()
-            .find_map(|p| p.to_ascii_uppercase().strip_prefix("SIZE=")?.parse().ok());
-        let too_big = size.is_some_and(|size: usize| size > self.shared.knobs().size_limit);
-        too_big.then(|| TOO_BIG.to_owned())
-    }
-
-    async fn rcpt(&mut self, rest: &str) -> io::Result<Said> {
-        let Some((to, params)) = path_and_params(rest, "TO:") else {
-            self.fault("RCPT without TO:<...>");
-            return self.say("501 5.5.4 Syntax: RCPT TO:<address>").await;
-        };
-        let Some(mail) = &self.mail else {
-            return self.say("503 5.5.1 need MAIL before RCPT").await;
-        };
-        let so_far = mail.rcpt_to.len();
-        let (scripted, full) = {
-            let mut knobs = self.shared.knobs();
-            (
-                knobs.take_rcpt_reply(&to),
-                knobs.max_rcpt.is_some_and(|max| so_far >= max),
-            )
-        };
-        let said = match scripted {
-            Some(reply) => self.perform(Act::Say(reply), b"").await?,
-            None if full => self.say("452 4.5.3 Too many recipients").await?,
-            None => self.answer(Stage::Rcpt, "250 2.1.5 Ok").await?,
-        };
-        if said == Said::Yes
-            && let Some(mail) = &mut self.mail
-        {
-            mail.rcpt_to.push(to);
-            mail.rcpt_params.push(params.join(" "));
-        }
-        Ok(said)
-    }
-
-    async fn data(&mut self) -> io::Result<Said> {
-        match &self.mail {
-            None => return self.say("503 5.5.1 need RCPT before DATA").await,
-            Some(mail) if mail.rcpt_to.is_empty() => {
-                self.mail = None;
-                return self.say("554 5.5.1 no valid recipients").await;
-            }
-            Some(_) => {}
-        }
-        let said = self
-            .answer(Stage::Data, "354 End data with <CR><LF>.<CR><LF>")
-            .await?;
-        if said != Said::Yes {
-            return Ok(said);
-        }
-        let (cut, limit) = {
-            let knobs = self.shared.knobs();
-            (knobs.cut_in_data, knobs.size_limit)
-        };
-        let Some(raw) = self.wire.read_data(cut).await? else {
-            return Ok(Said::Gone);
-        };
-        self.note(".");
-        let Some(mail) = self.mail.take() else {
-            return Ok(Said::Gone);
-        };
-        let declared_8bit = mail
-            .params
-            .iter()
-            .any(|p| p.eq_ignore_ascii_case("BODY=8BITMIME"));
-        for fault in strict::content_faults(&raw, declared_8bit) {
-            self.fault(fault);
-        }
-        if raw.len() > limit {
-            return self.say(TOO_BIG).await;
-        }
-        self.dot(mail, raw).await
-    }
-
-    /// The end of a message. It is kept before the reply goes out, so that a client which has
-    /// the reply finds it kept.
-    async fn dot(&mut self, mail: Mail, raw: Vec<u8>) -> io::Result<Said> {
-        let usual = format!(
-            "250 2.0.0 Ok: queued as LAB{}-{}",
-            self.number,
-            self.taken + 1
-        );
-        let act = self.decide(Stage::Dot, &usual).await;
-        let (takes, answered) = match &act {
-            Act::Say(reply) => (says_yes(reply), true),
-            Act::TakeAndCut => (true, false),
-            Act::Cut => (false, false),
-        };
-        if takes {
-            self.taken += 1;
-            let message = Received {
-                connection: self.number,
-                nth: self.taken,
-                peer: self.peer,
-                helo: self.helo.clone().unwrap_or_default(),
-                mail_from: mail.from,
-                mail_params: mail.params,
-                rcpt_to: mail.rcpt_to,
-                rcpt_params: mail.rcpt_params,
-                data: unstuff(&raw).into(),
-                raw: raw.into(),
-                tls: self.wire.tls(),
-                auth: self.auth.clone(),
-                answered,
-            };
-            let discard = self.shared.knobs().discard;
-            self.shared.log.write(|seen| seen.take(message, discard));
-        }
-        self.perform(act, b"").await
-    }
-
     /// Answers at a stage: as scripted, else the usual.
     pub(super) async fn answer(&mut self, stage: Stage, usual: &str) -> io::Result<Said> {
         let act = self.decide(stage, usual).await;
@@ -360,14 +197,16 @@ impl Session {
     }
 
     /// Waits as long as the script says, then finds what is to be done.
-    async fn decide(&self, stage: Stage, usual: &str) -> Act {
+    pub(super) async fn decide(&self, stage: Stage, usual: &str) -> Act {
         let delay = self.shared.knobs().script.delay_of(stage);
-        tokio::time::sleep(delay).await;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let scripted = self.shared.knobs().script.take(stage);
         scripted.unwrap_or_else(|| Act::Say(super::stage::wire_form(usual)))
     }
 
-    async fn perform(&mut self, act: Act, behind: &[u8]) -> io::Result<Said> {
+    pub(super) async fn perform(&mut self, act: Act, behind: &[u8]) -> io::Result<Said> {
         let Act::Say(mut reply) = act else {
             return Ok(Said::Gone);
         };
@@ -386,7 +225,7 @@ impl Session {
         Ok(said)
     }
 
-    fn offers(&self, keyword: &str) -> bool {
+    pub(super) fn offers(&self, keyword: &str) -> bool {
         self.offered
             .iter()
             .any(|line| line.split(' ').next() == Some(keyword))
@@ -400,7 +239,7 @@ impl Session {
     }
 
     /// Writes a line into the log of commands, unless this is a load test.
-    fn note(&self, line: &str) {
+    pub(super) fn note(&self, line: &str) {
         let secured = if self.wire.is_tls() { "tls" } else { "plain" };
         let line = format!("#{} {secured} {line}", self.number);
         let keep = !self.shared.knobs().discard;
@@ -416,22 +255,7 @@ impl Session {
     }
 }
 
-fn says_yes(reply: &[u8]) -> bool {
+/// 2xx or 3xx.
+pub(super) fn says_yes(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'2' | b'3'))
 }
-
-/// Takes `FROM:<path> A B=C` apart.
-fn path_and_params(rest: &str, keyword: &str) -> Option<(String, Vec<String>)> {
-    let head = rest.get(..keyword.len())?;
-    let path = rest.get(keyword.len()..)?.trim_start().strip_prefix('<')?;
-    let (path, params) = path.rsplit_once('>')?;
-    let fits = head.eq_ignore_ascii_case(keyword);
-    fits.then(|| {
-        (
-            path.to_owned(),
-            params.split_whitespace().map(str::to_owned).collect(),
-        )
-    })
-}
-
-const TOO_BIG: &str = "552 5.3.4 Message size exceeds the limit";
