@@ -1,4 +1,19 @@
-//! (skeleton)
+//! Taking mail in: listeners, the session, AUTH, admission, limits, intake.
+//!
+//! Holds always: a message is accepted only from a principal with the right to
+//! send as its sender, only whole, and the `250` is said only after
+//! [`crate::spool::Intake::commit`] returned `Ok`. The session is a state machine
+//! that knows no socket, clock or DNS; the socket task in front of it does what
+//! it asks. The composition root starts it.
 
+pub mod accounts;
+mod accounts_edit;
+pub mod admission;
+pub mod auth;
+pub mod limits;
+mod remembered;
+pub mod sasl;
 mod settings;
+mod throttle;
+
 pub use settings::*;

@@ -59,16 +59,16 @@ pub enum IdentityError {
     SelfSigned(#[from] rcgen::Error),
 }
 
-/// What tells one state of a file from another.
+/// What tells one state of a file from another (the accounts file, too).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     inode: u64,
     size: u64,
     mtime: (i64, i64),
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
         Some(Self {
             inode: meta.ino(),

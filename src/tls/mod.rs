@@ -8,5 +8,6 @@
 pub mod identity;
 pub mod server;
 
+pub(crate) use identity::Stamp;
 pub use identity::{Identity, IdentityError};
 pub use server::{CertificateRefusal, ClientTrust, ServerTlsError, server_config};
