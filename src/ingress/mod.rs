@@ -6,14 +6,28 @@
 //! that knows no socket, clock or DNS; the socket task in front of it does what
 //! it asks. The composition root starts it.
 
+mod accepted;
 pub mod accounts;
 mod accounts_edit;
 pub mod admission;
 pub mod auth;
+mod front;
+mod header;
+pub mod intake;
 pub mod limits;
+mod listener;
 mod remembered;
+mod replies;
 pub mod sasl;
+pub mod session;
 mod settings;
+mod shutdown;
+mod socket;
+mod start;
 mod throttle;
+mod transport;
 
+pub use front::{Ports, StartError};
+pub use listener::Sockets;
 pub use settings::*;
+pub use start::Ingress;
