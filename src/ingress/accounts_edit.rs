@@ -48,9 +48,7 @@ pub fn add(
     };
     let patterns = senders
         .iter()
-        .map(|text| {
-            SenderPattern::parse(text).map_err(|error| Fault::Sender(text.clone(), error))
-        })
+        .map(|text| SenderPattern::parse(text).map_err(|error| Fault::Sender(text.clone(), error)))
         .collect::<Result<Vec<_>, _>>()?;
     let account = Account::new(name, &hash(password, entropy)?, patterns)?;
     edit(path, |accounts| Ok(accounts.push(account)?))
@@ -210,7 +208,10 @@ mod tests {
     fn add_list_remove() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("accounts.toml");
-        let senders = ["@clinic.example".to_owned(), "\"q \\\" q\"@b.example".to_owned()];
+        let senders = [
+            "@clinic.example".to_owned(),
+            "\"q \\\" q\"@b.example".to_owned(),
+        ];
         add(&path, "scan \"1\"\\", "secret", &senders, &entropy()).unwrap();
         add(&path, "me@b.example", "secret", &[], &entropy()).unwrap();
         let listed = list(&path).unwrap();

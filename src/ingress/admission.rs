@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use super::accounts::Account;
 use super::settings::Listener;
+use crate::message::FromField;
 use crate::types::{AddressError, Domain, Mailbox, Principal};
 use crate::wire::Reply;
 
@@ -91,9 +92,9 @@ impl Rights {
     fn cover(&self, address: &Mailbox) -> bool {
         match self {
             Self::Account(account) => account.senders().iter().any(|p| p.covers(address)),
-            Self::Peer { domains, .. } => {
-                address.domain().is_some_and(|domain| domains.contains(domain))
-            }
+            Self::Peer { domains, .. } => address
+                .domain()
+                .is_some_and(|domain| domains.contains(domain)),
         }
     }
 
@@ -121,10 +122,9 @@ impl Rights {
         }
         match from {
             FromField::Unreadable => Err(Refusal::FromUnreadable),
-            FromField::Mailboxes(list) if list.is_empty() => match sender {
-                Some(_) => Ok(()),
-                None => Err(Refusal::FromMissing),
-            },
+            // RFC 5322 section 3.6 demands one, but programs forget it.
+            FromField::Missing if sender.is_some() => Ok(()),
+            FromField::Missing => Err(Refusal::FromMissing),
             FromField::Mailboxes(list) => match list.iter().find(|m| !self.cover(m)) {
                 Some(address) => Err(self.not_as("From address", address)),
                 None => Ok(()),
@@ -142,15 +142,6 @@ impl Rights {
             },
         }
     }
-}
-
-/// What the From fields of a message say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FromField {
-    /// All mailboxes of all From fields; empty if there is no From field.
-    Mailboxes(Vec<Mailbox>),
-    /// There is a From field that can't be read as mailboxes.
-    Unreadable,
 }
 
 /// Why a message is not taken from this principal.

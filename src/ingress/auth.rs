@@ -125,11 +125,8 @@ impl Authenticator {
         let work = move || {
             // Held by the hash itself: a client that goes away frees no core.
             let _permit = permit;
-            PasswordHash::new(&hash).is_ok_and(|hash| {
-                Argon2::default()
-                    .verify_password(&password, &hash)
-                    .is_ok()
-            })
+            PasswordHash::new(&hash)
+                .is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
         };
         tokio::task::spawn_blocking(work).await.ok()
     }

@@ -136,11 +136,7 @@ impl Front {
 
 impl Common {
     /// At a reload, what counts clients (`before`) goes on counting.
-    fn make(
-        settings: &Settings,
-        ports: Ports,
-        before: Option<&Self>,
-    ) -> Result<Self, StartError> {
+    fn make(settings: &Settings, ports: Ports, before: Option<&Self>) -> Result<Self, StartError> {
         let identity = match &settings.tls {
             Some(files) => Identity::load(files.certificate.clone(), files.private_key.clone())?,
             None => Identity::self_signed(

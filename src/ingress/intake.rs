@@ -10,11 +10,10 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
 
 use super::admission::Rights;
-use super::header;
-use super::replies;
+use super::replies::{self, capital};
+use crate::message::{self, HeaderCollector, HeaderFault, Kind, Prepared, TlsWords, TraceContext};
 use crate::types::{Domain, Mailbox, MessageFacts, Protocol, QueueId, Timestamp};
 use crate::wire::{DataDecoder, DataFacts, Refused, Reply};
 
@@ -61,8 +60,8 @@ pub(super) enum Taken {
 /// Where the message stands.
 #[derive(Debug)]
 enum Stage {
-    /// Its header section is gathered; how far it was searched for its end.
-    Header { searched: usize },
+    /// Its header section is gathered.
+    Header(HeaderCollector),
     /// Its body is handed on.
     Body,
     /// It is read to its end, which is then refused.
@@ -108,7 +107,7 @@ impl Incoming {
             limit,
             decoder: DataDecoder::new(limit),
             decoded: BytesMut::new(),
-            stage: Stage::Header { searched: 0 },
+            stage: Stage::Header(HeaderCollector::new()),
             end: None,
             handed_out: 0,
             message_id: None,
@@ -124,7 +123,7 @@ impl Incoming {
         }
         let read = before.saturating_sub(input.len()) as u64;
         match &self.stage {
-            Stage::Header { .. } => self.take_header(),
+            Stage::Header(_) => self.take_header(),
             Stage::Body => self.take_body(),
             Stage::Drain(_) => self.drain(read),
         }
@@ -150,24 +149,24 @@ impl Incoming {
 
     /// Gathers the header section, then checks it and makes it ready.
     fn take_header(&mut self) -> Taken {
-        let Stage::Header { searched } = &mut self.stage else {
+        let Stage::Header(collector) = &mut self.stage else {
             return Taken::Starved;
         };
-        let length = match header_length(&self.decoded, searched) {
-            Some(length) => length,
-            None if self.end.is_some() => self.decoded.len(),
-            None if self.decoded.len() > HEADER_MAX => return self.refuse(replies::header_too_large()),
-            None => return Taken::Starved,
+        let header = match collector.push(&self.decoded.split()) {
+            Err(error) => return self.refuse(fault(error.into())),
+            Ok(Some(collected)) => {
+                self.decoded = BytesMut::from(collected.rest);
+                collected.header
+            }
+            // The message ended before an empty line: it is all header.
+            Ok(None) if self.end.is_some() => std::mem::take(collector).finish(),
+            Ok(None) => return Taken::Starved,
         };
-        if length > HEADER_MAX {
-            return self.refuse(replies::header_too_large());
-        }
-        let header = self.decoded.split_to(length).freeze();
-        match header::prepare(header, &self.context) {
+        match self.context.prepare(&header) {
             Ok(prepared) => {
                 self.message_id = prepared.message_id;
                 self.stage = Stage::Body;
-                self.hand_out(prepared.octets)
+                self.hand_out(prepared.header)
             }
             Err(reply) => self.refuse(reply),
         }
@@ -242,21 +241,38 @@ impl Incoming {
     }
 }
 
-/// Where the empty line after the header section begins, if it has arrived;
-/// `searched` remembers how far was looked.
-fn header_length(octets: &[u8], searched: &mut usize) -> Option<usize> {
-    if octets.starts_with(b"\r\n") {
-        return Some(0);
+impl HeaderContext {
+    /// Fix-ups, trace field and the From check.
+    fn prepare(&self, header: &[u8]) -> Result<Prepared, Reply> {
+        let kind = match self.rights.is_account() {
+            true => Kind::Submission,
+            false => Kind::Relay,
+        };
+        let trace = TraceContext {
+            hostname: &self.hostname,
+            helo: &self.client_name,
+            client: self.client,
+            protocol: self.protocol,
+            tls: self
+                .tls
+                .as_ref()
+                .map(|(version, cipher)| TlsWords { version, cipher }),
+            id: self.id,
+            at: self.now,
+        };
+        let prepared = message::prepare(header, kind, &trace).map_err(fault)?;
+        self.rights
+            .check_from(self.sender.as_ref(), &prepared.from)
+            .map_err(|refusal| refusal.reply_to_data())?;
+        Ok(prepared)
     }
-    let from = searched.saturating_sub(3);
-    let found = memmem::find(octets.get(from..)?, b"\r\n\r\n");
-    *searched = octets.len();
-    // The CRLF of the last field belongs to the header section.
-    found.map(|at| from + at + 2)
 }
 
-/// Octets of a header section at most.
-const HEADER_MAX: usize = 256 * 1024;
+fn fault(fault: HeaderFault) -> Reply {
+    let (code, enhanced) = fault.codes();
+    Reply::new(code, enhanced, capital(&fault.to_string()))
+}
+
 /// Octets handed out at once.
 const PIECE: usize = 64 * 1024;
 /// A refused message is read on up to this many times the size limit ...

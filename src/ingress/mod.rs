@@ -12,7 +12,6 @@ mod accounts_edit;
 pub mod admission;
 pub mod auth;
 mod front;
-mod header;
 pub mod intake;
 pub mod limits;
 mod listener;

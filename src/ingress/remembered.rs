@@ -37,7 +37,11 @@ impl Remembered {
     /// What stands for this password of this account.
     pub(super) fn tag(&self, account: &Account, password: &[u8]) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
-        for part in [account.name().as_bytes(), account.hash().as_bytes(), password] {
+        for part in [
+            account.name().as_bytes(),
+            account.hash().as_bytes(),
+            password,
+        ] {
             // Lengths first, so that no two lists of parts read the same.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);

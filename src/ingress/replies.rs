@@ -46,11 +46,19 @@ pub(super) fn bye() -> Reply {
 
 /// RFC 5321 section 3.5.3.
 pub(super) fn cannot_verify() -> Reply {
-    Reply::new(252, "2.1.5", "Cannot verify, but will take mail and try to deliver it")
+    Reply::new(
+        252,
+        "2.1.5",
+        "Cannot verify, but will take mail and try to deliver it",
+    )
 }
 
 pub(super) fn help() -> Reply {
-    Reply::new(214, "2.0.0", "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")
+    Reply::new(
+        214,
+        "2.0.0",
+        "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT",
+    )
 }
 
 pub(super) fn sender_ok() -> Reply {
@@ -133,7 +141,11 @@ pub(super) fn bad_credentials() -> Reply {
 
 /// RFC 4954 section 6.
 pub(super) fn auth_later() -> Reply {
-    Reply::new(454, "4.7.0", "Temporary authentication failure, try again later")
+    Reply::new(
+        454,
+        "4.7.0",
+        "Temporary authentication failure, try again later",
+    )
 }
 
 /// RFC 1870 section 6.1 (I9).
@@ -143,10 +155,6 @@ pub(super) fn too_large(limit: u64) -> Reply {
         "5.3.4",
         format!("Message too large: the limit is {limit} octets"),
     )
-}
-
-pub(super) fn header_too_large() -> Reply {
-    Reply::new(552, "5.3.4", "Header section too large")
 }
 
 /// RFC 5321 section 4.5.3.1.10 (I10).
@@ -163,4 +171,11 @@ pub(super) fn spool(error: &SpoolError) -> Reply {
             Reply::new(451, "4.3.0", "The spool can't be written, try again later")
         }
     }
+}
+
+/// An error's text as the start of a reply.
+pub(super) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
 }

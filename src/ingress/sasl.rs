@@ -91,7 +91,9 @@ impl Exchange {
         match self {
             Self::Plain => plain(octets).map(Step::Done),
             Self::LoginName => {
-                *self = Self::LoginPassword { name: name(octets)? };
+                *self = Self::LoginPassword {
+                    name: name(octets)?,
+                };
                 Ok(Step::Challenge(PASSWORD))
             }
             Self::LoginPassword { name } => Ok(Step::Done(Login {

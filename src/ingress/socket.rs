@@ -115,11 +115,7 @@ impl Socket {
                     session.answer(Answer::Secured(secured));
                 }
                 Action::Authenticate(login) => {
-                    let verifying = self
-                        .front
-                        .common
-                        .authenticator
-                        .verify(self.client, login);
+                    let verifying = self.front.common.authenticator.verify(self.client, login);
                     let verdict = tokio::select! {
                         verdict = verifying => verdict,
                         () = self.shutdown.due(true) => Verdict::Unavailable,

@@ -76,7 +76,11 @@ impl Session {
             }
             Ok(Step::Done(login)) => self.ask(Action::Authenticate(login), Awaited::Verdict),
             Err(error @ SaslError::Malformed) => {
-                self.refuse(&Reply::new(501, "5.5.2", capital(&error.to_string())));
+                self.refuse(&Reply::new(
+                    501,
+                    "5.5.2",
+                    replies::capital(&error.to_string()),
+                ));
             }
             Err(SaslError::OtherIdentity) => self.refuse(&replies::bad_credentials()),
         }
@@ -93,10 +97,4 @@ impl Session {
             Verdict::Unavailable => self.reply(&replies::auth_later()),
         }
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_ascii_uppercase());
-    first.into_iter().chain(chars).collect()
 }

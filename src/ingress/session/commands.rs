@@ -172,8 +172,7 @@ impl Session {
         let context = self.header_context();
         match (&mut self.transaction, context) {
             (Some(transaction), Some(context)) if transaction.has_recipients() => {
-                transaction.incoming =
-                    Some(Incoming::new(self.rules.limits.message_size, context));
+                transaction.incoming = Some(Incoming::new(self.rules.limits.message_size, context));
                 self.reply(&replies::send_data());
                 self.phase = Phase::Data;
             }

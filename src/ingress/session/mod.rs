@@ -7,17 +7,18 @@
 //! dot at most; what a client said in the clear is forgotten under TLS; memory is
 //! bounded whatever is sent. No socket, clock or DNS here.
 
+mod action;
 mod auth;
 mod commands;
 mod data;
+#[cfg(test)]
+pub(in crate::ingress) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_data;
 #[cfg(test)]
 mod tests_property;
-#[cfg(test)]
-pub(in crate::ingress) mod testing;
 mod transaction;
 
 use std::collections::VecDeque;
@@ -26,103 +27,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::auth::Verdict;
+pub use action::{Action, Answer, Rules, Secured};
+
 use super::admission::Rights;
-use super::sasl::{Exchange, Login};
 use super::replies;
-use super::settings::{Limits, Listener};
-use crate::spool::{SpoolError, Ticket};
-use crate::types::{Domain, Mailbox, Protocol, QueueId, Timestamp};
+use super::sasl::Exchange;
+use crate::types::{Protocol, QueueId, Timestamp};
 use crate::wire::{Command, CommandError, CommandLines, LineKind, Reply};
 use transaction::Transaction;
-
-/// What all sessions of one listener go by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
-    /// Our name.
-    pub hostname: Domain,
-    /// `RCPT TO:<postmaster>`.
-    pub postmaster: Option<Mailbox>,
-    /// The listener.
-    pub listener: Listener,
-    /// `listener.sender_domains`, shared with each session's rights.
-    pub sender_domains: Arc<[Domain]>,
-    /// Limits.
-    pub limits: Limits,
-}
-
-/// What is known of a connection's TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Secured {
-    /// As in [`crate::types::TlsFacts::version`].
-    pub version: String,
-    /// As in [`crate::types::TlsFacts::cipher`].
-    pub cipher: String,
-    /// The names of the client's certificate, if one was presented and verified.
-    pub names: Vec<String>,
-}
-
-/// What the socket task is asked to do. Those marked "answer" must be answered
-/// by [`Session::answer`] before [`Session::next`] is called again.
-#[derive(PartialEq, Eq)]
-pub enum Action {
-    /// Read octets into [`Session::receive`].
-    Read,
-    /// Write these octets.
-    Send(Bytes),
-    /// Wait before going on: the client makes many errors.
-    Pause(Duration),
-    /// Shake hands; answer [`Answer::Secured`].
-    StartTls,
-    /// Look at a login; answer [`Answer::Verdict`].
-    Authenticate(Login),
-    /// Start an intake; answer [`Answer::Opened`].
-    Open,
-    /// Write these octets to the intake; answer [`Answer::Written`].
-    Body(Bytes),
-    /// Commit the intake; answer [`Answer::Committed`]. Nothing else may be
-    /// waited for in between (RFC 1047, I24).
-    Commit(Box<Ticket>),
-    /// Drop the intake, if there is one.
-    Discard,
-    /// Close the connection.
-    Close,
-}
-
-impl fmt::Debug for Action {
-    /// Leaves content and credentials out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read => f.write_str("Read"),
-            Self::Send(octets) => write!(f, "Send({})", String::from_utf8_lossy(octets)),
-            Self::Pause(span) => write!(f, "Pause({span:?})"),
-            Self::StartTls => f.write_str("StartTls"),
-            Self::Authenticate(_) => f.write_str("Authenticate(..)"),
-            Self::Open => f.write_str("Open"),
-            Self::Body(octets) => write!(f, "Body({} octets)", octets.len()),
-            Self::Commit(_) => f.write_str("Commit(..)"),
-            Self::Discard => f.write_str("Discard"),
-            Self::Close => f.write_str("Close"),
-        }
-    }
-}
-
-/// What came of an [`Action`].
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// TLS is up.
-    Secured(Secured),
-    /// What came of a login.
-    Verdict(Verdict),
-    /// The intake's id, or why there is none.
-    Opened(Result<QueueId, SpoolError>),
-    /// Whether the octets were taken.
-    Written(Result<(), SpoolError>),
-    /// Whether the message is durable.
-    Committed(Result<(), SpoolError>),
-}
 
 /// Where the session stands.
 #[derive(Debug)]
@@ -302,8 +216,7 @@ impl Session {
             Ok(Some(line)) => match Command::parse(&line) {
                 Ok(command) => self.obey(command),
                 Err(error) => {
-                    if let (CommandError::Recipient(_), Some(open)) =
-                        (error, &mut self.transaction)
+                    if let (CommandError::Recipient(_), Some(open)) = (error, &mut self.transaction)
                     {
                         open.refused_any = true;
                     }
