@@ -18,7 +18,12 @@ use crate::types::{
     RecipientStatus, Settlement, State, Timestamp,
 };
 
+mod fresh;
+mod memory;
+mod rules;
 mod settings;
+
+pub use memory::MemoryStore;
 pub use settings::Settings;
 
 /// Why the spool did not do what was asked.
