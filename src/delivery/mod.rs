@@ -6,7 +6,14 @@
 //! never sends a DSN, never logs an outcome; no transaction is begun without a
 //! `Permit`. Called by `queue`.
 
+mod dial;
+mod failure;
+mod route;
+mod session;
 mod settings;
+#[cfg(test)]
+mod testing;
+mod timeouts;
 
 use std::any::Any;
 use std::time::Duration;

@@ -124,7 +124,8 @@ async fn what_breaks_off_says_nothing() {
         far.write_all(answer).await.unwrap();
         drop(far);
         let host = Host::parse("mx.example").unwrap();
-        let result = client(None, NOW).handshake(Box::new(near), &host, Profile::Full);
+        let client = client(None, NOW);
+        let result = client.handshake(Box::new(near), &host, Profile::Full);
         assert_eq!(result.await.unwrap_err().reason(), Reason::TlsInterrupted);
     }
 }
@@ -136,7 +137,8 @@ async fn a_handshake_failure_is_a_definite_no() {
         let (near, mut far) = tokio::io::duplex(65_536);
         far.write_all(&[21, 3, 3, 0, 2, 2, alert]).await.unwrap();
         let host = Host::parse("mx.example").unwrap();
-        let result = client(None, NOW).handshake(Box::new(near), &host, Profile::Full);
+        let client = client(None, NOW);
+        let result = client.handshake(Box::new(near), &host, Profile::Full);
         assert_eq!(result.await.unwrap_err().reason(), Reason::NoCommonTls);
     }
 }
