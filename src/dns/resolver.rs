@@ -283,7 +283,8 @@ mod tests {
     #[test]
     fn e35_an_ip_literal_is_no_mx() {
         assert_eq!(usable(&mx(10, "192.0.2.1.")), None);
-        assert_eq!(usable(&mx(10, "-a.example.")), None);
+        let odd = Name::from_labels([&b"a b"[..], b"example"]).unwrap();
+        assert_eq!(usable(&MX::new(10, odd)), None);
         let host = usable(&mx(10, "MX.Clinic.example.")).unwrap();
         assert_eq!(host.exchange.unwrap().as_str(), "mx.clinic.example");
     }

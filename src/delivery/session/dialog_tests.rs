@@ -395,7 +395,9 @@ fn e22_starttls_refused_or_failing_on_the_next_ehlo() {
     }
     let mut dialog = Dialog::greeted(&["STARTTLS"]);
     dialog.0.start_tls();
-    dialog.hear("220 go\r\n").0.secured();
+    dialog.hear("220 go\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::ShakeHands));
+    dialog.0.secured();
     dialog.0.lost(Reason::ConnectionLost);
     let failure = dialog.failed();
     assert_eq!(
