@@ -29,7 +29,7 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     /// What comes of it when it can't even begin.
-    pub(super) fn broken(&self, failure: Failure) -> Outcome {
+    pub(crate) fn broken(&self, failure: Failure) -> Outcome {
         Outcome {
             recipients: vec![RecipientEnd::Broken(failure); self.recipients.len()],
             reusable: false,

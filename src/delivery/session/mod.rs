@@ -73,6 +73,8 @@ pub(crate) struct Session {
     /// A transaction is still open at the far side, so RSET comes first. A clean
     /// session sends none: some count it as junk (pitfall E19).
     dirty: bool,
+    /// Replies read so far.
+    replies: u64,
 }
 
 impl std::fmt::Debug for Session {
@@ -96,6 +98,7 @@ impl Session {
             masked: None,
             secured: false,
             dirty: false,
+            replies: 0,
         }
     }
 
@@ -127,6 +130,11 @@ impl Session {
         matches!(self.state, State::Idle) && self.input.is_empty() && !self.reader.is_mid_reply()
     }
 
+    /// How many replies came whole: each starts a new wait.
+    pub(crate) fn replies(&self) -> u64 {
+        self.replies
+    }
+
     /// Whether nothing more can come of it.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
@@ -145,7 +153,10 @@ impl Session {
     fn read_replies(&mut self) {
         while self.awaits_reply() {
             match self.reader.feed(&mut self.input) {
-                Ok(Some(reply)) => self.on_reply(&reply),
+                Ok(Some(reply)) => {
+                    self.replies += 1;
+                    self.on_reply(&reply);
+                }
                 Ok(None) => return,
                 Err(_) => return self.lost(Reason::ProtocolError),
             }
@@ -330,7 +341,8 @@ impl Session {
             Progress::Finished { outcome, dirty } => {
                 self.state = match outcome.reusable {
                     true => State::Idle,
-                    false => State::Failed,
+                    // Perhaps in the middle of a message, where QUIT is content.
+                    false => State::Over,
                 };
                 self.dirty = dirty;
                 self.event = Some(Event::Finished(outcome));
