@@ -1,1 +1,250 @@
-//! (skeleton)
+//! The configuration file: parsed once, into each room's own settings.
+//!
+//! Owns the file's grammar (design section 4.2) and its defaults, and knows of
+//! the rooms only their `Settings`. Holds always: an unknown key, a wrong value
+//! and a combination that can't work are errors; all are told at once, with file
+//! and line; nothing is silently ignored. Called by `cli` before anything else.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use toml::de::DeTable;
+
+use crate::delivery;
+use crate::dns;
+use crate::ingress;
+use crate::outcome;
+use crate::policy;
+use crate::queue;
+use crate::spool;
+use crate::types::{Domain, Mailbox};
+
+mod fault;
+mod listener;
+mod reader;
+mod routing;
+mod rule;
+
+pub use fault::{Fault, Faults};
+pub use reader::Named;
+use reader::{Reader, Section};
+
+/// Where the file lies unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/postern/postern.toml";
+
+/// A whole configuration, valid in itself. What it names (certificates, keys,
+/// accounts) has not been looked at: that is `postern check`'s and `serve`'s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// SHA-256 of the file, first 16 hex digits: how evidence names it.
+    pub hash: String,
+    /// This relay's own name.
+    pub hostname: Domain,
+    /// Everything that must survive lies below.
+    pub data_dir: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// Whether logs may hold full addresses and remote texts.
+    pub log_addresses: bool,
+    /// Listeners, accounts, limits.
+    pub ingress: ingress::Settings,
+    /// The spool.
+    pub spool: spool::Settings,
+    /// Whom to ask.
+    pub dns: dns::Settings,
+    /// How hosts are found and reached.
+    pub delivery: delivery::Settings,
+    /// When attempts are made.
+    pub queue: queue::Settings,
+    /// Who is told.
+    pub outcome: outcome::Settings,
+    /// Rules and what holds without them.
+    pub policy: policy::Settings,
+    /// The files named above, with the lines that name them: for `check`.
+    pub named: Vec<Named>,
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// Every fault in it.
+pub fn load(path: &Path) -> Result<Config, Faults> {
+    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Faults::of_file(
+            path,
+            "no such file (name yours with --config, or start from conf/postern.toml)",
+        ),
+        _ => Faults::of_file(path, format_args!("can't be read: {e}")),
+    })?;
+    parse(&text, path).map(|(config, _)| config)
+}
+
+/// Reads a configuration from text, as if it lay at `path`. Gives with it the
+/// names of all keys that were asked for, `section.key`.
+///
+/// # Errors
+/// Every fault in it.
+pub fn parse(text: &str, path: &Path) -> Result<(Config, BTreeSet<String>), Faults> {
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let reader = Reader::new(text, folder);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        reader.syntax(&errors);
+        let (faults, _) = reader.finish();
+        let path = path.to_owned();
+        return Err(Faults { path, faults });
+    }
+    let mut config = read(&Section::top(&reader, table.get_ref()), text, path);
+    if let Some(config) = &mut config {
+        config.named = reader.named();
+    }
+    let (faults, known) = reader.finish();
+    match config {
+        Some(config) if faults.is_empty() => Ok((config, known)),
+        _ => Err(Faults {
+            path: path.to_owned(),
+            faults,
+        }),
+    }
+}
+
+/// What several sections need to know of the top.
+struct Common {
+    hostname: Domain,
+    postmaster: Option<Mailbox>,
+    data_dir: PathBuf,
+    log_addresses: bool,
+}
+
+fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
+    let hostname = top.parsed("hostname", parse_hostname);
+    let named = top.has("hostname");
+    let hostname = hostname.or_else(|| machine_name().filter(|_| !named));
+    if hostname.is_none() && !named {
+        top.fault(
+            0,
+            "hostname is missing, and the machine has no full name to use instead",
+        );
+    }
+    let common = Common {
+        hostname: hostname.or_else(|| Domain::parse("localhost").ok())?,
+        postmaster: top.parsed("postmaster", Mailbox::parse),
+        data_dir: top
+            .path("data_dir")
+            .unwrap_or_else(|| PathBuf::from("/var/lib/postern")),
+        log_addresses: top.flag("log_addresses").unwrap_or(false),
+    };
+    let control = top
+        .path("control")
+        .unwrap_or_else(|| common.data_dir.join("control.sock"));
+    let ingress = listener::read(top, &common);
+    let spool = read_spool(top, &common, ingress.limits.message_size);
+    let (delivery, queue) = routing::read(top, &common, &ingress.listeners);
+    let outcome = outcome::Settings {
+        hostname: common.hostname.clone(),
+        postmaster: common.postmaster.clone(),
+        audit_folder: common.data_dir.join("audit"),
+        log_addresses: common.log_addresses,
+        expire: queue.expire,
+    };
+    let config = Config {
+        path: path.to_owned(),
+        hash: hash(text),
+        hostname: common.hostname,
+        data_dir: common.data_dir,
+        control,
+        log_addresses: common.log_addresses,
+        ingress,
+        spool,
+        dns: read_dns(top),
+        delivery,
+        queue,
+        outcome,
+        policy: rule::read(top),
+        named: Vec::new(),
+    };
+    top.finish();
+    Some(config)
+}
+
+fn read_spool(top: &Section<'_, '_, '_>, common: &Common, message_size: u64) -> spool::Settings {
+    let section = top.section("spool");
+    let max_size = section.parsed("max_size", crate::types::units::parse_size);
+    let settings = spool::Settings {
+        folder: common.data_dir.join("spool"),
+        master_key: section
+            .path("master_key")
+            .unwrap_or_else(|| common.data_dir.join("keys/master")),
+        max_size: max_size.unwrap_or(20 << 30),
+        message_size,
+    };
+    if settings.max_size < settings.message_size.saturating_mul(4).max(256 << 20) {
+        section.fault(
+            section.line(),
+            "spool.max_size is too small: it must be 256MiB or more, and 4 times limits.message_size",
+        );
+    }
+    section.finish();
+    settings
+}
+
+fn read_dns(top: &Section<'_, '_, '_>) -> dns::Settings {
+    let section = top.section("dns");
+    let servers = section.list("servers", |text| {
+        let with_port = text.parse::<std::net::SocketAddr>();
+        with_port.or_else(|_| text.parse().map(|ip| std::net::SocketAddr::new(ip, 53)))
+    });
+    section.parsed("dnssec", |text| match text {
+        "off" => Ok(()),
+        _ => Err("only \"off\" is built yet"),
+    });
+    section.finish();
+    dns::Settings {
+        servers: servers.unwrap_or_default(),
+    }
+}
+
+/// A name fit for EHLO: RFC 5321 section 2.3.5 wants letters, digits and hyphens.
+fn parse_hostname(text: &str) -> Result<Domain, String> {
+    let domain = Domain::parse(text).map_err(|e| e.to_string())?;
+    if domain.as_str().contains('_') {
+        return Err("an underscore is not allowed in a host name".to_owned());
+    }
+    Ok(domain)
+}
+
+fn machine_name() -> Option<Domain> {
+    let name = nix::unistd::gethostname().ok()?;
+    parse_hostname(name.to_str()?).ok()
+}
+
+fn hash(text: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    let octets = digest.as_ref().iter().take(8);
+    octets.map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// Joins words for a message: `a, b or c`.
+fn or_list(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [head @ .., last] => format!("{} or {last}", head.join(", ")),
+    }
+}
+
+/// One of a few words.
+fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, impl fmt::Display + use<T>> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("must be {}", or_list(&known))
+    })
+}

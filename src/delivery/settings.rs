@@ -41,7 +41,7 @@ pub enum Prefer {
 }
 
 /// One `[[route]]`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
     /// Exact, `.example` for subdomains, `*` for all.
     pub domain: String,
@@ -51,15 +51,8 @@ pub struct RouteSettings {
     pub credentials: Option<Credentials>,
 }
 
-impl std::fmt::Debug for RouteSettings {
-    /// Leaves the credentials out.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RouteSettings({} -> {:?})", self.domain, self.hosts)
-    }
-}
-
-/// What a route logs in with.
-#[derive(Clone, PartialEq, Eq)]
+/// What a route logs in with; the password itself is never held here.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user name.
     pub username: String,

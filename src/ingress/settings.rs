@@ -69,6 +69,18 @@ pub enum ListenerKind {
     Relay,
 }
 
+impl ListenerKind {
+    /// The word that the configuration and logs use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
+            Self::Relay => "relay",
+        }
+    }
+}
+
 /// `[limits]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+pub use crate::types::EventSink;
 use crate::types::{
-    AuditEvent, Body, BoxFuture, Domain, Envelope, Host, Message, MessageFacts, Origin, QueueId,
+    Body, BoxFuture, Domain, Envelope, Host, Message, MessageFacts, Origin, QueueId,
     RecipientStatus, Settlement, State, Timestamp,
 };
 
@@ -220,21 +221,4 @@ pub trait Store: Send + Sync {
     /// Makes everything durable and stops; later calls give
     /// [`SpoolError::Closed`].
     fn close(&self) -> BoxFuture<'_, ()>;
-}
-
-/// Where settled audit events go: after the commit, in order, at least once
-/// (again after a crash; their ids make that harmless). Called from the spool's
-/// own thread; may block.
-pub trait EventSink: Send {
-    /// Takes events.
-    ///
-    /// # Errors
-    /// What the disk says; the events are then handed over again later.
-    fn append(&mut self, events: &[AuditEvent]) -> std::io::Result<()>;
-
-    /// Makes what was taken durable. The journal keeps events until then.
-    ///
-    /// # Errors
-    /// What the disk says.
-    fn sync(&mut self) -> std::io::Result<()>;
 }

@@ -32,5 +32,5 @@ pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLe
 pub use method::{Ending, Method, MethodsError, MethodsList};
 pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage};
 pub use recipient::{RecipientStatus, State};
-pub use settlement::{AuditEvent, NewMessage, RecipientChange, Settlement};
+pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use time::Timestamp;

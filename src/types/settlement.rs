@@ -76,3 +76,20 @@ pub struct AuditEvent {
     /// How it was protected, and why that way.
     pub evidence: Evidence,
 }
+
+/// Where settled audit events go: after the commit, in order, at least once
+/// (again after a crash; their ids make that harmless). Called from the spool's
+/// own thread; may block.
+pub trait EventSink: Send {
+    /// Takes events.
+    ///
+    /// # Errors
+    /// What the disk says; the events are then handed over again later.
+    fn append(&mut self, events: &[AuditEvent]) -> std::io::Result<()>;
+
+    /// Makes what was taken durable. The journal keeps events until then.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn sync(&mut self) -> std::io::Result<()>;
+}

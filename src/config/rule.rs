@@ -1,0 +1,107 @@
+//! `[security]`, `[dsn]` and `[[rule]]`.
+
+use std::collections::BTreeSet;
+
+use super::listener::any_text;
+use super::reader::Section;
+use super::routing::parse_domain_pattern;
+use super::word;
+use crate::policy::{Conditions, Rule, Settings, Treatment};
+use crate::types::{MethodsList, TlsLevel};
+
+pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
+    let section = top.section("security");
+    let (methods, tls_level) = read_treatment(&section);
+    section.finish();
+    let default = Treatment {
+        methods: methods.unwrap_or_default(),
+        tls_level: tls_level.unwrap_or(TlsLevel::Encrypted),
+    };
+    let dsn = top.section("dsn");
+    let dsn_cleartext = dsn.flag("cleartext").unwrap_or(false);
+    dsn.finish();
+    let mut names = BTreeSet::new();
+    let mut rules = Vec::new();
+    for section in top.sections("rule") {
+        if let Some(rule) = read_rule(&section) {
+            if !names.insert(rule.name.clone()) {
+                section.fault(
+                    section.line(),
+                    format_args!("two rules are named \"{}\"", rule.name),
+                );
+            }
+            rules.push(rule);
+        }
+    }
+    Settings {
+        default,
+        rules,
+        dsn_cleartext,
+    }
+}
+
+fn read_treatment(section: &Section<'_, '_, '_>) -> (Option<MethodsList>, Option<TlsLevel>) {
+    let words = section.list("methods", any_text);
+    let methods = words.and_then(|words| {
+        MethodsList::parse(&words)
+            .inspect_err(|e| section.fault(section.line_of("methods"), e))
+            .ok()
+    });
+    let tls_level = section.parsed("tls_level", |text| {
+        word(
+            text,
+            &[
+                ("encrypted", TlsLevel::Encrypted),
+                ("authenticated", TlsLevel::Authenticated),
+            ],
+        )
+    });
+    (methods, tls_level)
+}
+
+fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
+    let name = section.text("name");
+    if !section.has("name") {
+        section.fault(section.line(), "rule.name is missing");
+    }
+    let when = section.section("when");
+    if !section.has("when") {
+        section.fault(
+            section.line(),
+            "rule.when is missing (for all recipients, use [security])",
+        );
+    }
+    let conditions = Conditions {
+        recipient: when.list("recipient", any_text).unwrap_or_default(),
+        sender: when.list("sender", any_text).unwrap_or_default(),
+        recipient_domain: when
+            .list("recipient_domain", parse_domain_pattern)
+            .unwrap_or_default(),
+        sender_domain: when
+            .list("sender_domain", parse_domain_pattern)
+            .unwrap_or_default(),
+        account: when.list("account", any_text).unwrap_or_default(),
+        listener: when.list("listener", any_text).unwrap_or_default(),
+    };
+    when.finish();
+    if conditions == Conditions::default() && section.has("when") {
+        section.fault(
+            when.line(),
+            "rule.when holds no condition, so nothing would say when it applies",
+        );
+    }
+    let (methods, tls_level) = read_treatment(section);
+    if !section.has("methods") && !section.has("tls_level") {
+        section.fault(
+            section.line(),
+            "the rule does nothing: give it methods or tls_level",
+        );
+    }
+    section.finish();
+    Some(Rule {
+        name: name?.value,
+        when: conditions,
+        methods,
+        tls_level,
+    })
+}
