@@ -13,6 +13,7 @@ use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
 
+use crate::message::headers_for_dsn;
 use crate::types::units::print_duration;
 use crate::types::{Mailbox, Message, QueueId, Timestamp};
 
@@ -26,8 +27,6 @@ const NAMED_MAX: usize = 50;
 const COLUMNS: usize = 72;
 /// Octets of a line, CRLF not counted (RFC 5322 section 2.1.1).
 const LINE_MAX: usize = 990;
-/// Octets of the original's header that go along.
-const HEADER_MAX: usize = 64 * 1024;
 
 /// What a DSN tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +73,12 @@ impl Dsn<'_> {
                 self.delivery_status(),
             ),
         ];
-        if !self.header.is_empty() {
+        let header = headers_for_dsn(self.header);
+        if !header.is_empty() {
             parts.push(part(
                 ContentType::new("text/rfc822-headers"),
                 "Header of the undelivered message, without its subject",
-                self.original_header(),
+                String::from_utf8_lossy(&header).into_owned(),
             ));
         }
         let subject = match self.kind {
@@ -258,24 +258,6 @@ impl Dsn<'_> {
         if self.kind == Kind::Delayed {
             field(text, "Will-Retry-Until", &self.retry_until().to_rfc5322());
         }
-    }
-
-    /// The original's header as 7-bit text in short lines.
-    fn original_header(&self) -> String {
-        let mut text = String::new();
-        for line in self.header.split(|octet| *octet == b'\n') {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() || text.len() > HEADER_MAX {
-                break;
-            }
-            text.extend(
-                line.iter()
-                    .take(LINE_MAX)
-                    .map(|octet| seven_bit(*octet as char)),
-            );
-            text.push_str("\r\n");
-        }
-        text
     }
 }
 

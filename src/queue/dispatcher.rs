@@ -18,7 +18,7 @@ use crate::spool::{Fresh, FreshReceiver};
 use crate::types::{Host, QueueId, Site, Timestamp};
 
 use super::attempt::{Done, Work, recover};
-use super::hosts::{Gate, HostState};
+use super::host::{Gate, HostState};
 use super::index::{Page, Swept};
 use super::lane::LaneId;
 use super::lanes::LaneState;

@@ -7,7 +7,6 @@
 //! memory only if no page of the index can have held it, so none is attempted
 //! twice.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,113 +18,29 @@ use crate::types::{Failure, Host, Job, JobRecipient, QueueId, Reason, Site, Stag
 
 use super::attempt::{Lead, Rest, Work};
 use super::dispatcher::{Dispatcher, Event, Role};
-use super::index::{self, Page, Swept};
+use super::host::{GATE_MAX, HostState};
 use super::schedule;
-use super::shared::Shared;
+use super::waiting::SWEEP_PAUSE;
 
 /// Works that a host may have ready.
 const HOST_READY_MAX: usize = 1000;
 /// Works that all hosts may have ready.
 const READY_MAX: usize = 100_000;
+/// Hosts whose routes are kept though they have no work.
+const HOSTS_KEPT: usize = 20_000;
 /// Octets of fresh messages that are kept in memory; beyond, they are loaded
 /// again when their turn comes.
 const HELD_MAX: u64 = 64 * 1024 * 1024;
-/// Entries read from the index at a time, and how few ready ones ask for more.
-const PAGE: usize = 128;
+/// How few ready works make a host ask the index for more.
 const READY_LOW: usize = 32;
-/// Route look-ups and index reads at once.
-const GATE_MAX: usize = 64;
 /// The most that a route look-up may take.
 const ROUTE_MAX: Duration = Duration::from_secs(60);
 /// Bounds of a route's time to live: 0 must not mean a look-up a message.
 const TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 /// How long "no route" holds.
 const NO_ROUTE_TTL: Duration = Duration::from_secs(30);
-/// Between sweeps of a host at least, and before the first.
-const SWEEP_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// When a host is looked at again that found no room.
-const ROOM_PAUSE: Duration = Duration::from_secs(1);
-
-/// A recipient host with something to do, or whose route is still good.
-#[derive(Debug)]
-pub(super) struct HostState {
-    /// Where its mail goes, and until when that is known.
-    lead: Option<(Lead, Instant)>,
-    /// The site of the last lead.
-    pub(super) site: Option<Site>,
-    pub(super) ready: VecDeque<Work>,
-    /// Messages that are ready, being attempted or parked.
-    taken: HashSet<QueueId>,
-    /// It stands in its site's turn.
-    pub(super) in_turn: bool,
-    /// A route look-up is under way or waits for one.
-    routing: bool,
-    /// The index is being read or swept for it, or waits for that.
-    reading: bool,
-    /// The index has due entries that are not taken.
-    more: bool,
-    /// It has entries that wait for its site's backoff to end.
-    waiting: bool,
-    /// Entries up to this moment have been read from the index.
-    read_until: Timestamp,
-}
-
-impl HostState {
-    fn new(read_until: Timestamp) -> Self {
-        Self {
-            lead: None,
-            site: None,
-            ready: VecDeque::new(),
-            taken: HashSet::new(),
-            in_turn: false,
-            routing: false,
-            reading: false,
-            more: false,
-            waiting: false,
-            read_until,
-        }
-    }
-
-    /// Its lead, if it still holds.
-    pub(super) fn lead(&self, now: Instant) -> Option<&Lead> {
-        let (lead, until) = self.lead.as_ref()?;
-        (*until > now).then_some(lead)
-    }
-
-    fn is_idle(&self) -> bool {
-        let busy = self.routing || self.reading || self.more || self.waiting;
-        !busy && self.ready.is_empty() && self.taken.is_empty()
-    }
-}
-
-/// Lets so many tasks of a kind run at once; the other hosts wait their turn.
-#[derive(Debug, Default)]
-pub(super) struct Gate {
-    running: usize,
-    waiting: VecDeque<Host>,
-}
-
-impl Gate {
-    /// Whether a task for `host` may start; if not, it is noted.
-    fn enter(&mut self, host: &Host) -> bool {
-        let free = self.running < GATE_MAX;
-        if free {
-            self.running += 1;
-        } else {
-            self.waiting.push_back(host.clone());
-        }
-        free
-    }
-
-    /// A task has ended; the next host to start one for.
-    fn leave(&mut self) -> Option<Host> {
-        let next = self.waiting.pop_front();
-        if next.is_none() {
-            self.running = self.running.saturating_sub(1);
-        }
-        next
-    }
-}
+pub(super) const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// What stands for a look-up that came to no end.
 pub(super) fn no_route() -> NoRoute {
@@ -160,7 +75,7 @@ impl Dispatcher {
         queued < 4 * GATE_MAX && self.ready < READY_MAX
     }
 
-    fn host(&mut self, host: &Host) -> &mut HostState {
+    pub(super) fn host(&mut self, host: &Host) -> &mut HostState {
         let forgotten = self.forgotten;
         self.hosts
             .entry(host.clone())
@@ -184,7 +99,7 @@ impl Dispatcher {
             if host.taken.contains(&id) {
                 continue;
             }
-            if full || host.reading || host.waiting || host.ready.len() >= HOST_READY_MAX {
+            if full || host.sweeping || host.waiting || host.ready.len() >= HOST_READY_MAX {
                 // A backoff that is over by now shows itself when the hint is due.
                 let now = self.shared.now();
                 let when = self.backoff(&name).unwrap_or(now);
@@ -206,7 +121,7 @@ impl Dispatcher {
     }
 
     /// Puts a work into its host's ready list.
-    fn make_ready(&mut self, work: Work) {
+    pub(super) fn make_ready(&mut self, work: Work) {
         self.ready += 1;
         self.held += work.octets();
         let host = self.host(&work.host);
@@ -273,9 +188,10 @@ impl Dispatcher {
         }
         host.more = false;
         host.waiting = true;
+        host.in_turn = false;
         for work in host.ready.drain(..) {
             host.taken.remove(&work.id);
-            self.ready -= 1;
+            self.ready = self.ready.saturating_sub(1);
             self.held = self.held.saturating_sub(work.octets());
             if self
                 .alone_now
@@ -331,58 +247,6 @@ impl Dispatcher {
         self.serve(name);
     }
 
-    fn read(&mut self, host: Host) {
-        let taken = self.hosts.get(&host).map_or(0, |h| h.taken.len());
-        let limit = taken + PAGE;
-        let shared = Arc::clone(&self.shared);
-        self.spawn(Role::Read(host.clone()), async move {
-            let page = index::page(&shared, &host, limit).await;
-            Event::Page(host, page)
-        });
-    }
-
-    fn read_ended(&mut self, name: &Host) {
-        if let Some(next) = self.reads.leave() {
-            self.read(next);
-        }
-        self.host(name).reading = false;
-    }
-
-    /// Part of the index was read.
-    pub(super) fn page_read(&mut self, name: &Host, page: Page) {
-        self.read_ended(name);
-        let now = self.shared.now();
-        let host = self.host(name);
-        host.more = page.more;
-        host.read_until = host.read_until.max(page.until.min(now));
-        for due in page.due {
-            let work = Work {
-                id: due.id,
-                host: name.clone(),
-                job: None,
-                until: page.until,
-            };
-            let is_suspect = self.suspects.contains(&due.id);
-            if self.host(name).taken.contains(&due.id) {
-                continue;
-            }
-            if is_suspect {
-                self.host(name).taken.insert(due.id);
-                self.alone.push_back(work);
-            } else {
-                self.make_ready(work);
-            }
-        }
-        if let Some(next) = page.next {
-            self.hint(name, next);
-        }
-        if page.more {
-            // A site that can't keep up is swept like one in backoff (E57).
-            self.sweeps.lower(name, now + SWEEP_PAUSE);
-        }
-        self.serve(name);
-    }
-
     /// Sends off the next suspect if none is under way.
     pub(super) fn next_alone(&mut self) {
         if self.alone_now.is_some() {
@@ -394,45 +258,6 @@ impl Dispatcher {
             self.make_ready(work);
             self.serve(&host);
         }
-    }
-
-    /// Sweeps a host if its entries still wait.
-    pub(super) fn sweep(&mut self, name: &Host) {
-        let now = self.shared.now();
-        let Some(host) = self.hosts.get_mut(name) else {
-            return;
-        };
-        if !host.waiting && !host.more {
-            return;
-        }
-        if host.reading || self.reads.running >= GATE_MAX {
-            self.sweeps.lower(name, now + ROOM_PAUSE);
-            return;
-        }
-        host.reading = true;
-        self.reads.running += 1;
-        let (taken, site) = (host.taken.clone(), host.site.as_ref());
-        let last = site.and_then(|site| self.sites.get(site)?.backoff.last.as_ref());
-        let why = last.map_or_else(congested, |(_, failure)| failure.clone());
-        let shared: Arc<Shared> = Arc::clone(&self.shared);
-        let host = name.clone();
-        self.spawn(Role::Read(host.clone()), async move {
-            let swept = index::sweep(&shared, &host, &taken, &why).await;
-            Event::Swept(host, swept)
-        });
-    }
-
-    /// A sweep has ended.
-    pub(super) fn swept(&mut self, name: &Host, swept: &Swept) {
-        self.read_ended(name);
-        let soon = self.shared.now() + SWEEP_PAUSE;
-        if let Some(look) = swept.look {
-            self.sweeps.lower(name, look.max(soon));
-        }
-        if let Some(next) = swept.next {
-            self.hint(name, next);
-        }
-        self.serve(name);
     }
 
     /// A message's outcome at a host is in the store.
@@ -462,11 +287,13 @@ impl Dispatcher {
         }
     }
 
-    /// Forgets hosts without work whose route has lapsed.
+    /// Forgets hosts without work whose route has lapsed, or all without work if
+    /// there are many.
     pub(super) fn forget_hosts(&mut self, now: Instant) {
+        let crowded = self.hosts.len() > HOSTS_KEPT;
         let (sites, forgotten) = (&mut self.sites, &mut self.forgotten);
         self.hosts.retain(|name, host| {
-            let keep = !host.is_idle() || host.lead(now).is_some();
+            let keep = !host.is_idle() || (host.lead(now).is_some() && !crowded);
             if !keep {
                 *forgotten = (*forgotten).max(host.read_until);
                 if let Some(site) = host.site.as_ref().and_then(|site| sites.get_mut(site)) {
@@ -475,16 +302,6 @@ impl Dispatcher {
             }
             keep
         });
-    }
-}
-
-/// Why messages wait at a site that takes mail more slowly than it comes in.
-fn congested() -> Failure {
-    Failure {
-        reason: Reason::Deferred,
-        stage: Stage::Connect,
-        status: "4.4.5".to_owned(),
-        reply: None,
     }
 }
 

@@ -7,7 +7,10 @@
 //! nothing of a host that is being swept. One task a host at a time.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
 
 use crate::delivery::Lane;
 use crate::outcome::Decision;
@@ -22,6 +25,9 @@ use super::shared::Shared;
 
 /// Entries read at a time by the sweep.
 const SWEEP_PAGE: usize = 1000;
+/// Messages that one sweep settles, and how many of them at once.
+const LOOKS_MAX: usize = 2000;
+const AT_ONCE: usize = 32;
 /// When the index is asked again that could not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(30);
 
@@ -94,19 +100,24 @@ pub(super) struct Swept {
     pub(super) look: Option<Timestamp>,
     /// The earliest due entry that was written.
     pub(super) next: Option<Timestamp>,
+    /// It ended before it came through.
+    pub(super) more: bool,
 }
 
 /// Goes over what waits at a host: tells senders of delays, ends what has
 /// expired, and moves on what was looked at. `why` is what all of it waits for.
+///
+/// After [`LOOKS_MAX`] looks it ends, so that a host that can still be delivered
+/// to does not wait for it; what was looked at is not due any more.
 pub(super) async fn sweep(
-    shared: &Shared,
+    shared: Arc<Shared>,
     host: &Host,
     taken: &HashSet<QueueId>,
     why: &Failure,
 ) -> Swept {
     let now = shared.now();
     let mut swept = Swept::default();
-    let mut after = None;
+    let (mut after, mut looks) = (None, 0);
     loop {
         let page = match shared.store.due(host, after, now, SWEEP_PAGE).await {
             Ok(page) => page,
@@ -115,20 +126,60 @@ pub(super) async fn sweep(
                 return swept;
             }
         };
+        let mut old = Vec::new();
         for due in page.iter().filter(|due| !taken.contains(&due.id)) {
             let look = schedule::wants_look(accepted_at(due.id), &shared.settings);
             if look > now {
                 swept.look = earlier(swept.look, Some(look));
             } else {
-                let next = look_at(shared, host, due.id, now, why).await;
-                swept.next = earlier(swept.next, next);
+                old.push(due.id);
             }
+        }
+        looks += old.len();
+        let next = look_at_all(&shared, host, old, now, why).await;
+        swept.next = earlier(swept.next, next);
+        if looks > LOOKS_MAX {
+            swept.more = true;
+            return swept;
         }
         after = page.last().copied();
         if page.len() < SWEEP_PAGE {
             return swept;
         }
     }
+}
+
+/// Settles messages that wait, several at once so that they share the store's
+/// commits.
+async fn look_at_all(
+    shared: &Arc<Shared>,
+    host: &Host,
+    ids: Vec<QueueId>,
+    now: Timestamp,
+    why: &Failure,
+) -> Option<Timestamp> {
+    let mut earliest = None;
+    let mut looks = JoinSet::new();
+    for id in ids {
+        if looks.len() >= AT_ONCE {
+            earliest = earlier(earliest, joined(looks.join_next().await));
+        }
+        let (shared, host, why) = (Arc::clone(shared), host.clone(), why.clone());
+        looks.spawn(async move { look_at(&shared, &host, id, now, &why).await });
+    }
+    while let Some(result) = looks.join_next().await {
+        earliest = earlier(earliest, joined(Some(result)));
+    }
+    earliest
+}
+
+fn joined(result: Option<Result<Option<Timestamp>, JoinError>>) -> Option<Timestamp> {
+    result.and_then(|result| {
+        result.unwrap_or_else(|error| {
+            tracing::error!("a look at a waiting message panicked ({})", error.id());
+            None
+        })
+    })
 }
 
 /// Settles one message that waits; gives when it is due next.

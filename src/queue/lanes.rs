@@ -145,7 +145,7 @@ impl Dispatcher {
             let Some(work) = host.ready.pop_front() else {
                 continue;
             };
-            self.ready -= 1;
+            self.ready = self.ready.saturating_sub(1);
             self.held = self.held.saturating_sub(work.octets());
             self.serve(&name);
             return Some(Order { work, lead });

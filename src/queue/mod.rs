@@ -18,6 +18,7 @@ mod dispatcher;
 #[cfg(test)]
 mod fixture;
 mod health;
+mod host;
 mod hosts;
 mod index;
 mod lane;
@@ -29,6 +30,7 @@ mod site;
 mod stats;
 mod suspects;
 mod timeline;
+mod waiting;
 
 use std::sync::Arc;
 

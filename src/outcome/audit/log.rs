@@ -11,9 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::spool::EventSink;
 use crate::sys::{Disk, DiskFile};
-use crate::types::{AuditEvent, EventId};
+use crate::types::{AuditEvent, EventId, EventSink};
 
 use super::{Record, SUFFIX};
 
