@@ -19,10 +19,12 @@ use crate::types::{
 };
 
 mod fresh;
+mod journal;
 mod memory;
 mod rules;
 mod settings;
 
+pub use journal::{CutTail, DamagedRecord, JournalStore, OpenError, Opened, RebuildReason};
 pub use memory::MemoryStore;
 pub use settings::Settings;
 
