@@ -83,7 +83,10 @@ impl Queue {
         ));
         let dispatcher = Dispatcher::new(shared);
         let task = tokio::spawn(dispatcher.run(self.fresh, asked, self.shutdown));
-        QueueHandle { task, questions }
+        QueueHandle {
+            task,
+            questions: Questions(questions),
+        }
     }
 }
 
@@ -91,8 +94,12 @@ impl Queue {
 #[derive(Debug)]
 pub struct QueueHandle {
     task: JoinHandle<()>,
-    questions: mpsc::Sender<oneshot::Sender<Vec<SiteStats>>>,
+    questions: Questions,
 }
+
+/// The way to ask a running queue.
+#[derive(Debug, Clone)]
+pub struct Questions(mpsc::Sender<oneshot::Sender<Vec<SiteStats>>>);
 
 impl QueueHandle {
     /// Waits until the queue has ended: after `shutdown`, and at most 10 s for the
@@ -103,11 +110,19 @@ impl QueueHandle {
         }
     }
 
+    /// The way to ask it, for as many as want to.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        self.questions.clone()
+    }
+}
+
+impl Questions {
     /// What the queue is doing, site by site, for `queue stats`; empty when it has
     /// ended.
     pub async fn stats(&self) -> Vec<SiteStats> {
         let (answer, answered) = oneshot::channel();
-        if self.questions.send(answer).await.is_err() {
+        if self.0.send(answer).await.is_err() {
             return Vec::new();
         }
         answered.await.unwrap_or_default()

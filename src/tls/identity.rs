@@ -176,9 +176,10 @@ fn read_pair(certificate: &Path, private_key: &Path) -> Result<CertifiedKey, Ide
 }
 
 /// Reads all certificates of a PEM file, at least one.
-pub(super) fn read_certificates(
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+///
+/// # Errors
+/// [`IdentityError::Pem`] or [`IdentityError::Empty`].
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let broken = |cause| IdentityError::Pem {
         path: path.to_owned(),
         cause,

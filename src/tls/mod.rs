@@ -15,5 +15,5 @@ pub mod server;
 pub use client::{ClientTls, HandshakeError, Profile, RootsError, Secured};
 pub use facts::{CertificateVerdict, facts_of};
 pub(crate) use identity::Stamp;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, read_certificates};
 pub use server::{CertificateRefusal, ClientTrust, ServerTlsError, server_config};
