@@ -181,16 +181,13 @@ async fn demo(serve: bool) {
     let submission = free_port();
     let mut daemon = Daemon::new(&script);
     daemon.config(&configuration(&world, submission, &roots));
-    daemon.run_with_stdin(
-        &[
-            "account",
-            "add",
-            "ward",
-            "--password-stdin",
-            "--sender",
-            "@clinic.example",
-        ],
-        PASSWORD,
+    let account = "account add ward --password-stdin --sender @clinic.example";
+    let account: Vec<&str> = account.split(' ').collect();
+    let added = daemon.run_with_stdin(&account, PASSWORD);
+    assert!(
+        added.status.success(),
+        "{}",
+        String::from_utf8_lossy(&added.stderr)
     );
     daemon.start().await;
     println!("Postern is running, with DNS and five mail servers on loopback addresses.");
