@@ -102,7 +102,7 @@ struct Socket {
 impl Socket {
     async fn run(mut self, mut session: Session) -> io::Result<()> {
         loop {
-            match session.next() {
+            match session.advance() {
                 Action::Read => {
                     if !self.read(&mut session).await? {
                         return Ok(());
