@@ -53,6 +53,9 @@ async fn logs_tell_what_happened_and_nothing_secret() {
         .expect("AUTH PLAIN AHBhc3N3MHJkAHdyb25nd29yZA==", "535")
         .await;
     client.expect(LOGIN, "235").await;
+    client
+        .expect("MAIL FROM:<a@elsewhere.example>", "553")
+        .await;
     client.envelope().await;
     client.send(MESSAGE).await;
     let id = client
@@ -71,6 +74,7 @@ async fn logs_tell_what_happened_and_nothing_secret() {
         format!("id={id} from_domain=clinic.example client=127.0.0.1 listener="),
         "principal=account:scanner proto=ESMTPSA size=".to_owned(),
         "nrcpt=1 status=accepted".to_owned(),
+        "status=refused reply=\"553 5.7.1\"\n".to_owned(),
     ] {
         assert!(text.contains(&wanted), "{wanted}\n{text}");
     }
