@@ -366,9 +366,11 @@ fn chain_reason(error: &webpki::Error) -> Reason {
         E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => {
             Reason::CertificateExpired
         }
-        E::UnknownIssuer | E::CaUsedAsEndEntity | E::EndEntityUsedAsCa => {
-            Reason::CertificateUntrusted
-        }
+        // A false signature is one that no root's key made.
+        E::UnknownIssuer
+        | E::InvalidSignatureForPublicKey
+        | E::CaUsedAsEndEntity
+        | E::EndEntityUsedAsCa => Reason::CertificateUntrusted,
         _ => Reason::CertificateInvalid,
     }
 }
