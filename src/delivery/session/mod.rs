@@ -220,7 +220,7 @@ impl Session {
     /// authenticated TLS alone (pitfall E29).
     pub(crate) fn log_in(&mut self, permit: Permit, login: Login) {
         let authenticated = permit.achieved() >= Some(TlsLevel::Authenticated);
-        drop(permit);
+        permit.spend();
         match LoginDialog::begin(&self.offers, login) {
             Some((dialog, first)) if authenticated => {
                 self.output.extend_from_slice(first.as_bytes());
@@ -233,7 +233,7 @@ impl Session {
     /// Begins a transaction. No permit, no MAIL FROM.
     pub(crate) fn begin(&mut self, permit: Permit, transaction: Transaction) {
         // Used up: the next transaction needs one of its own.
-        drop(permit);
+        permit.spend();
         if !self.is_idle() {
             self.state = State::Failed;
             let outcome = transaction.broken(failure::ours(Reason::ProtocolError, Stage::Mail));

@@ -118,7 +118,7 @@ async fn a_site_that_is_down_is_asked_once_a_backoff() {
         at_first <= 10,
         "{at_first} attempts before the first backoff"
     );
-    let stats = queue.stats().await;
+    let stats = queue.questions().stats().await;
     assert_eq!(stats.len(), 1);
     assert_eq!(
         (stats[0].failures, stats[0].active, stats[0].ready),
@@ -152,7 +152,7 @@ async fn one_success_ends_the_backoff() {
     // Those attempted come back by their own wait, the others with the backoff.
     world.until_empty(Duration::from_secs(200)).await;
     assert_eq!(
-        queue.stats().await.iter().map(|s| s.failures).max(),
+        queue.questions().stats().await.iter().map(|s| s.failures).max(),
         Some(0)
     );
 }
@@ -221,6 +221,7 @@ async fn a_domain_without_route_waits_or_bounces() {
     assert_eq!(world.store.dsns("could not be delivered").len(), 1);
     assert_eq!(world.open().await, 20);
     let broken = queue
+        .questions()
         .stats()
         .await
         .into_iter()
