@@ -1,47 +1,15 @@
 //! The ingress's log lines. Alone in its process: tracing decides once for all
 //! threads which lines are of interest.
 
-// Test code, though clippy knows only #[test] functions as such.
-#![allow(clippy::unwrap_used)]
-
 mod ingress_support;
-
-use std::sync::{Arc, Mutex};
 
 use ingress_support::*;
 
 const MESSAGE: &str = "From: a@clinic.example\r\nSubject: secret\r\n\r\n..dot\r\n.\r\n";
 
-/// What was logged on this thread, which is all of a single-threaded runtime.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
 #[tokio::test]
 async fn logs_tell_what_happened_and_nothing_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::start();
     let server = Server::start(|_| ()).await;
     let mut client = server.connect(SUBMISSIONS).await;
     client.expect("EHLO me", "250").await;

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::accepted::{Accepted, log_refusals};
 use super::auth::Verdict;
 use super::front::Front;
 use super::limits::Slot;
+use super::log_lines::{Accepted, log_refusals};
 use super::replies;
 use super::sasl::Login;
 use super::session::{Action, Answer, Secured, Session};

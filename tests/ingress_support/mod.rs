@@ -1,9 +1,11 @@
 //! A served ingress over loopback, and clients for it.
 
 // Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 // Test code, though clippy knows only #[test] functions as such.
 #![allow(clippy::unwrap_used, clippy::panic)]
+
+mod log;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
+pub(crate) use log::Log;
+
 /// The listeners of every [`Server`], in this order.
 pub(crate) const SUBMISSION: usize = 0;
 pub(crate) const SUBMISSIONS: usize = 1;
@@ -37,6 +41,10 @@ impl Ca {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "A little CA");
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
