@@ -9,4 +9,4 @@ pub mod client;
 pub mod facts;
 
 pub use client::{ClientTls, HandshakeError, Profile, RootsError, Secured};
-pub use facts::{CertificateVerdict, facts_of};
+pub use facts::{CertificateVerdict, Proof, facts_of};
