@@ -224,9 +224,6 @@ impl Permit {
         }
     }
 
-    /// Uses it up: what it permitted begins now, and the next needs another.
-    pub fn spend(self) {}
-
     /// What was required.
     #[must_use]
     pub fn required(&self) -> Option<TlsLevel> {

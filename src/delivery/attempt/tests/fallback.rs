@@ -150,6 +150,10 @@ async fn what_a_certificate_says_never_opens_cleartext() {
             (Method::Cleartext, Reason::CertificateName)
         ]
     );
+    // The evidence shows what was too little.
+    let tls = evidence(&report).tls.as_ref().unwrap();
+    assert_eq!(tls.certificate.as_ref().unwrap().names, ["other.example"]);
+    assert_eq!(evidence(&report).achieved, Some(TlsLevel::Encrypted));
     // Not even EHLO went over that connection.
     assert_eq!((mx.count("STARTTLS"), mx.count("EHLO")), (1, 1));
 }
