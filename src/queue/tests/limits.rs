@@ -49,6 +49,7 @@ async fn what_was_queued_before_the_start_is_found() {
     for n in 0..3000 {
         world.send(&[&format!("a@d{}.example", n % 3)]).await;
     }
+    world.forget_fresh();
     let _queue = world.start();
     world.until_empty(HOUR).await;
     assert_eq!(world.deliver.seen().len(), 3000);
@@ -124,6 +125,7 @@ async fn ten_thousand_hosts() {
     for n in 0..5_000 {
         world.send(&[&format!("a@old{n}.example")]).await;
     }
+    world.forget_fresh();
     let _queue = world.start();
     for n in 0..5_000 {
         world.send(&[&format!("a@new{n}.example")]).await;

@@ -75,6 +75,7 @@ async fn suspects_go_last_and_alone() {
         world.send(&[&format!("a@d{n}.example")]).await;
     }
     *world.store.suspects.lock().unwrap() = suspects.iter().copied().collect();
+    world.forget_fresh();
     let _queue = world.start();
     world.until_empty(HOUR).await;
     let seen = world.deliver.seen();
@@ -108,6 +109,7 @@ async fn a_suspect_whose_site_is_down_does_not_block_the_others() {
     suspects.push(world.send(&["b@down.example"]).await);
     suspects.push(world.send(&["a@up.example"]).await);
     *world.store.suspects.lock().unwrap() = suspects;
+    world.forget_fresh();
     let _queue = world.start();
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(world.open().await, 2);

@@ -130,13 +130,15 @@ async fn a_site_that_is_down_is_asked_once_a_backoff() {
         Reason::Unreachable
     );
     assert_eq!(stats[0].hosts.len(), 7);
-    // 5, 10, 20, 40, 60 and 120 minutes later: one attempt each.
-    tokio::time::sleep(HOUR * 4).await;
+    // After 5, 10, 20, 40 and 60 minutes: one attempt each.
+    tokio::time::sleep(HOUR * 3).await;
     let probes = world.deliver.seen().len() - at_first;
-    assert_eq!(probes, 6);
+    assert_eq!(probes, 5);
     world.deliver.does(|_| Act::Deliver);
     world.until_empty(HOUR * 5).await;
-    assert_eq!(world.deliver.seen().len(), at_first + probes + 100);
+    let all = world.deliver.seen();
+    let ours = all.iter().filter(|s| s.host != "clinic.example").count();
+    assert_eq!(ours, at_first + probes + 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,19 +166,19 @@ async fn e57_delay_and_expiry_act_behind_a_backoff() {
     world.deliver.leads(|host| Ok(host.to_string()));
     let _queue = world.start();
     let start = crate::sys::Clock::now(&*world.clock);
-    for _ in 0..200 {
+    for _ in 0..60 {
         world.send(&["a@x.example"]).await;
     }
     world.until_empty(DAY * 5 + HOUR).await;
     let delayed = world.store.dsns("delayed");
-    assert_eq!(delayed.len(), 200, "each sender is told of the delay once");
+    assert_eq!(delayed.len(), 60, "each sender is told of the delay once");
     let slack = Duration::from_secs(15 * 60);
     for (_, at) in &delayed {
         let after = at.since(start);
         assert!(after >= HOUR * 4 && after <= HOUR * 4 + slack, "{after:?}");
     }
     let expired = world.store.dsns("could not be delivered");
-    assert_eq!(expired.len(), 200);
+    assert_eq!(expired.len(), 60);
     for (_, at) in &expired {
         let after = at.since(start);
         assert!(after >= DAY * 5 && after <= DAY * 5 + slack, "{after:?}");

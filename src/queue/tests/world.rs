@@ -379,6 +379,12 @@ impl World {
         }
     }
 
+    /// What was sent until now was accepted by a process that has ended.
+    pub(super) fn forget_fresh(&mut self) {
+        while self.fresh.as_mut().unwrap().try_recv().is_ok() {}
+        self.store.take_overflow();
+    }
+
     pub(super) fn start(&mut self) -> QueueHandle {
         let entropy = Arc::new(SystemEntropy::default());
         let settings = outcome::Settings {
@@ -438,10 +444,11 @@ impl World {
 
     /// Lets time go by until nothing is open, at most `limit`.
     pub(super) async fn until_empty(&self, limit: Duration) {
+        let step = (limit / 5000).max(Duration::from_millis(100));
         let end = tokio::time::Instant::now() + limit;
         while self.open().await > 0 {
             assert!(tokio::time::Instant::now() < end, "still open");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(step).await;
         }
     }
 
