@@ -1,5 +1,8 @@
 //! What is there again after crashes, damage and lost indexes.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod spool_support;
 
 use std::path::Path;

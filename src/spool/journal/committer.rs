@@ -34,11 +34,18 @@ pub(super) struct Committer {
     core: Arc<Core>,
     jobs: mpsc::Receiver<Job>,
     head: Head,
+    /// The head failed and must not be written again.
+    must_replace: bool,
 }
 
 impl Committer {
     pub(super) fn new(core: Arc<Core>, jobs: mpsc::Receiver<Job>, head: Head) -> Self {
-        Self { core, jobs, head }
+        Self {
+            core,
+            jobs,
+            head,
+            must_replace: false,
+        }
     }
 
     /// Notes the head that was begun at the opening.
@@ -208,6 +215,7 @@ impl Committer {
         tracing::error!(%error, "the spool can't write; nothing is accepted until it can");
         let error = Arc::new(error);
         self.head.discard();
+        self.must_replace = true;
         self.core.health().sick = Some(Arc::clone(&error));
         error
     }
@@ -228,7 +236,10 @@ impl Committer {
     /// Checks the old head on disk, begins a new one, rebuilds the index if it
     /// failed.
     fn heal(&mut self, needs_rebuild: bool) -> io::Result<()> {
-        self.head.replace(&self.core)?;
+        if self.must_replace {
+            self.head.replace(&self.core)?;
+            self.must_replace = false;
+        }
         if needs_rebuild {
             rebuild::rebuild(&self.core, self.head.position()).map_err(io::Error::other)?;
         }

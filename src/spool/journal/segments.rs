@@ -191,7 +191,8 @@ impl Segments {
         Ok(segment)
     }
 
-    /// Removes a segment, its key first: without it the rest is noise.
+    /// Removes a segment, then its key: a key alone is tidied up at the next
+    /// opening, while a segment alone would look like damage.
     ///
     /// # Errors
     /// What the disk says.
