@@ -21,7 +21,8 @@ use super::head::Head;
 use super::index::IndexError;
 use super::job::Job;
 use super::rebuild;
-use super::stage::{Stage, Staged};
+use super::stage::Stage;
+use super::staged::Staged;
 use super::txn::{Finished, Txn};
 
 /// Jobs in one group at most.
