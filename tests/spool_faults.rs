@@ -1,5 +1,8 @@
 //! What the journal does when the disk fails under it.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod spool_support;
 
 use std::io::ErrorKind;
