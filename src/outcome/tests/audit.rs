@@ -336,6 +336,9 @@ impl Disk for Faulty {
             faults: self.clone(),
         }))
     }
+    fn read(&self, path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
+        RealDisk.read(path, limit)
+    }
     fn list(&self, folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
         RealDisk.list(folder)
     }
