@@ -136,3 +136,19 @@ async fn e27_a_login_is_not_shared() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn e28_an_unclean_end_after_quit_changes_nothing() {
+    for farewell in ["CLOSE", "STALL", "500 what?"] {
+        let ca = Ca::new();
+        let mx = FarSide::new(ca.tls("mx1.b.example")).says("QUIT", &[farewell]);
+        let (deliverer, _) = World::new(ca, &[&mx]).deliverer();
+        let mut lane = Lane::default();
+        let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+        assert_eq!(fates(&report), ["delivered"]);
+        let start = tokio::time::Instant::now();
+        deliverer.hang_up(lane).await;
+        assert!(start.elapsed() <= std::time::Duration::from_secs(5));
+        assert!(mx.heard_any("QUIT"));
+    }
+}
