@@ -5,6 +5,8 @@
 //! and none is unknown; `cleartext` only if each of them definitely has no TLS.
 //! Called by `Deliverer::attempt`.
 
+use tokio::time::Instant;
+
 use super::Deliverer;
 use super::board::Board;
 use super::open::Purpose;
@@ -71,6 +73,8 @@ pub(super) struct Walk<'a> {
     pub(super) job: &'a Job,
     pub(super) route: &'a Route,
     pub(super) credentials: Option<&'a Credentials>,
+    /// When no further host or address is begun with.
+    pub(super) until: Instant,
 }
 
 impl Deliverer {
@@ -131,14 +135,15 @@ impl Deliverer {
             required,
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
+            until: walk.until,
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
             if board.is_settled() {
                 break;
             }
-            if tried == HOSTS_MAX {
-                // Those beyond the cap were not asked, so they say nothing.
+            if tried == HOSTS_MAX || Instant::now() >= walk.until {
+                // Those beyond the cap are not asked, so they say nothing.
                 tally.add(Verdict::Unknown(failure::ours(
                     Reason::Unreachable,
                     Stage::Connect,
