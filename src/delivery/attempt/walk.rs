@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::Deliverer;
 use super::board::Board;
+use super::kept::Kept;
 use super::open::Purpose;
-use super::transact::{Afterwards, transact};
+use super::transact::transact;
 use crate::assurance::{self, Demands};
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
@@ -185,8 +186,8 @@ impl Deliverer {
 }
 
 /// Leaves a living connection in the lane; what was there before is ended.
-async fn keep(lane: &mut Lane, after: Afterwards) {
-    if let Afterwards::Alive(kept) = after
+async fn keep(lane: &mut Lane, after: Option<Box<Kept>>) {
+    if let Some(kept) = after
         && let Some(former) = lane.kept.replace(kept)
     {
         former.hang_up().await;
