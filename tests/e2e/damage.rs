@@ -259,7 +259,7 @@ async fn a_spool_without_its_key_is_refused() {
     );
     assert!(!key.exists(), "no new key is made over an old spool");
     std::fs::write(&key, kept).unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     waiting.all_arrive("with its key again").await;
 }
