@@ -225,14 +225,17 @@ roots = ["ca.pem"]
         wait(limit, "an empty queue", || self.queue().is_empty()).await;
     }
 
-    /// Waits for an entry of the audit for a recipient in this state, and gives it.
+    /// Waits for an entry of the audit that a recipient came into this state, and gives the last
+    /// one. `queued` is meant as a deferral, with its reason, not as the acceptance.
     pub(crate) async fn wait_audit(&self, id: &str, recipient: &str, state: &str) -> Value {
         let mut found = None;
+        let fits = |e: &&Value| {
+            let deferral = state != "queued" || e["reason"].is_string();
+            e["id"] == id && e["recipient"] == recipient && e["state"] == state && deferral
+        };
         wait(SOON, &format!("{recipient} {state} in the audit"), || {
             let all = self.json(&["audit", "list", "--json"]);
-            let fits =
-                |e: &&Value| e["id"] == id && e["recipient"] == recipient && e["state"] == state;
-            found = all.as_array().unwrap().iter().find(fits).cloned();
+            found = all.as_array().unwrap().iter().rfind(fits).cloned();
             found.is_some()
         })
         .await;

@@ -42,7 +42,7 @@ async fn through(sender: Sender, ways: &[(Way, &str, Vec<Body>)]) {
 #[tokio::test]
 async fn swaks() {
     let ways = [
-        (Way::StartTls, "STARTTLS + AUTH PLAIN", bodies::small()),
+        (Way::StartTls, "STARTTLS + AUTH PLAIN", bodies::all()),
         (
             Way::Implicit,
             "tls-on-connect + AUTH LOGIN",

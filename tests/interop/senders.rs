@@ -41,6 +41,11 @@ impl Sender {
     /// Submits a message from a file; the error is what the program says.
     pub(crate) fn submit(self, house: &House, way: Way, message: &[u8]) -> Result<(), String> {
         let file = house.daemon.dir().join("message.eml");
+        // swaks puts a line end behind the file whether it ends in one or not.
+        let message = match self {
+            Sender::Swaks => message.strip_suffix(b"\r\n").unwrap_or(message),
+            _ => message,
+        };
         std::fs::write(&file, message).unwrap();
         let mut command = match self {
             Sender::Swaks => swaks(house, way, &file),
