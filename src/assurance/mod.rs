@@ -1,1 +1,209 @@
-//! (skeleton)
+//! What the transport must prove, and what a handshake did prove.
+//!
+//! Owns the sources of [`Required`] and the one step from a handshake to
+//! [`Achieved`]. Holds always: sources are combined by maximum, so that none
+//! lowers another (design section 2); an identity counts as proven only with
+//! chain, name and signature; no I/O. Called by `delivery` at each attempt.
+
+use crate::tls::CertificateVerdict;
+use crate::types::{
+    Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsFacts, TlsLevel,
+};
+
+/// What asks for protection in one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands<'a> {
+    /// The rule that decided; `None`: `[security]`.
+    pub rule: Option<&'a str>,
+    /// The level it prescribes for the method `tls`.
+    pub level: TlsLevel,
+    /// Whether the route logs in: credentials go over authenticated TLS alone
+    /// (pitfall E29).
+    pub credentials: bool,
+}
+
+/// What a transaction by `method` must prove: the maximum of all who ask.
+#[must_use]
+pub fn required(method: Method, demands: Demands<'_>) -> Required {
+    let base = match method {
+        Method::Cleartext => Required::nothing(),
+        Method::Tls => {
+            let operator = Demand::Operator(demands.rule.map(str::to_owned));
+            Required::at_least(demands.level, operator)
+                .raise(Required::at_least(TlsLevel::Encrypted, Demand::Method))
+        }
+    };
+    match demands.credentials {
+        true => base.raise(Required::at_least(
+            TlsLevel::Authenticated,
+            Demand::Credentials,
+        )),
+        false => base,
+    }
+}
+
+/// What a handshake proved, and if not the identity, why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// What the connection may be used for.
+    pub achieved: Achieved,
+    /// Why the peer's identity is not proven; `None` if it is.
+    pub unproven: Option<Reason>,
+}
+
+/// Turns a finished handshake into what it proves.
+///
+/// The name that was checked came from unsigned DNS, or from the operator's
+/// `[[route]]` if `fixed_route`.
+///
+/// # Errors
+/// [`BelowFloor`], by what was negotiated (pitfall E26).
+pub fn judge(
+    facts: TlsFacts,
+    verdict: &CertificateVerdict,
+    fixed_route: bool,
+) -> Result<Judged, BelowFloor> {
+    let (by, unproven) = match verdict.identity() {
+        Ok(()) if fixed_route => (Some(AuthenticatedBy::Route), None),
+        Ok(()) => (Some(AuthenticatedBy::PkixUnsignedMx), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    Ok(Judged {
+        achieved: Achieved::handshake(facts, by)?,
+        unproven,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TlsLevel::{Authenticated, Encrypted};
+
+    #[test]
+    fn required_table() {
+        let cases = [
+            // method, operator's level, credentials, level, who asks
+            (
+                Method::Tls,
+                Encrypted,
+                false,
+                Some(Encrypted),
+                Some("operator"),
+            ),
+            (
+                Method::Tls,
+                Authenticated,
+                false,
+                Some(Authenticated),
+                Some("operator"),
+            ),
+            (
+                Method::Tls,
+                Encrypted,
+                true,
+                Some(Authenticated),
+                Some("credentials"),
+            ),
+            (
+                Method::Tls,
+                Authenticated,
+                true,
+                Some(Authenticated),
+                Some("operator"),
+            ),
+            (Method::Cleartext, Authenticated, false, None, None),
+            (
+                Method::Cleartext,
+                Encrypted,
+                true,
+                Some(Authenticated),
+                Some("credentials"),
+            ),
+        ];
+        for (method, level, credentials, expected, by) in cases {
+            let required = required(
+                method,
+                Demands {
+                    rule: Some("r"),
+                    level,
+                    credentials,
+                },
+            );
+            assert_eq!(required.level(), expected, "{method} {level} {credentials}");
+            let asks = required.by().map(|by| match by {
+                Demand::Operator(rule) => {
+                    assert_eq!(rule.as_deref(), Some("r"));
+                    "operator"
+                }
+                Demand::Method => "method",
+                Demand::Credentials => "credentials",
+            });
+            assert_eq!(asks, by, "{method} {level} {credentials}");
+        }
+    }
+
+    fn facts(version: &str) -> TlsFacts {
+        TlsFacts {
+            version: version.into(),
+            cipher: "TLS13_AES_128_GCM_SHA256".into(),
+            group: "X25519".into(),
+            certificate: None,
+        }
+    }
+
+    #[test]
+    fn judgement_table() {
+        let good = CertificateVerdict {
+            chain: Ok(()),
+            name: Ok(()),
+            signature: Ok(()),
+        };
+        let chain = |reason| CertificateVerdict {
+            chain: Err(reason),
+            ..good
+        };
+        let name = CertificateVerdict {
+            name: Err(Reason::CertificateName),
+            ..good
+        };
+        let cases = [
+            (good, false, Some(AuthenticatedBy::PkixUnsignedMx), None),
+            (good, true, Some(AuthenticatedBy::Route), None),
+            (name, false, None, Some(Reason::CertificateName)),
+            (name, true, None, Some(Reason::CertificateName)),
+            (
+                chain(Reason::CertificateExpired),
+                false,
+                None,
+                Some(Reason::CertificateExpired),
+            ),
+            (
+                chain(Reason::CertificateUntrusted),
+                true,
+                None,
+                Some(Reason::CertificateUntrusted),
+            ),
+        ];
+        for (verdict, fixed, by, unproven) in cases {
+            let judged = judge(facts("TLSv1.3"), &verdict, fixed).unwrap();
+            assert_eq!(judged.achieved.authenticated_by(), by);
+            assert_eq!(judged.unproven, unproven);
+            let level = if by.is_some() {
+                Authenticated
+            } else {
+                Encrypted
+            };
+            assert_eq!(judged.achieved.level(), Some(level));
+        }
+    }
+
+    #[test]
+    fn e26_a_perfect_certificate_does_not_lift_a_weak_handshake() {
+        let good = CertificateVerdict {
+            chain: Ok(()),
+            name: Ok(()),
+            signature: Ok(()),
+        };
+        assert!(judge(facts("TLSv1.1"), &good, true).is_err());
+    }
+}

@@ -1,1 +1,109 @@
-//! (skeleton)
+//! The command line: one file a subcommand.
+//!
+//! Owns the arguments, what is printed, and the exit codes of design section
+//! 4.1: 0 done, 1 failed, 2 usage, 75 the daemon can't be reached, 78 bad
+//! configuration. Holds always: listings print one thing a line or, with
+//! `--json`, JSON; complaints go to stderr and say what to do. Called by `main`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+mod account;
+mod audit;
+mod check;
+mod daemon;
+mod explain;
+mod output;
+mod queue;
+mod serve;
+
+/// Postern: an outbound SMTP relay that never lets a message leave unprotected.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay in the foreground, logging to stderr.
+    Serve,
+    /// Check the configuration and what it names; tell every fault.
+    Check,
+    /// Add, list or remove the accounts that may submit mail.
+    #[command(subcommand)]
+    Account(account::Account),
+    /// Look at messages that wait for delivery.
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Look up how messages were protected and what became of them.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Tell what would happen to a message for a recipient, and why.
+    Explain(explain::Explain),
+}
+
+/// How a command ends (sysexits.h where systemd and scripts look for it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    TempFail = 75,
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Reads the arguments, the program's name first, and does what they say. Usage
+/// errors and `--help` end the process as clap does.
+#[must_use]
+pub fn run<A>(arguments: A) -> ExitCode
+where
+    A: IntoIterator,
+    A::Item: Into<OsString> + Clone,
+{
+    let arguments = Arguments::parse_from(arguments);
+    let config = match config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            output::complain(&faults);
+            return Exit::Config.into();
+        }
+    };
+    dispatch(arguments.command, config).into()
+}
+
+fn dispatch(command: Command, config: Config) -> Exit {
+    match command {
+        Command::Serve => serve::run(config),
+        Command::Check => check::run(&config),
+        Command::Account(account) => account.run(&config),
+        Command::Queue(queue) => queue.run(&config),
+        Command::Audit(audit) => audit.run(&config),
+        Command::Explain(explain) => explain.run(&config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Arguments::command().debug_assert();
+    }
+}

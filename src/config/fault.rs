@@ -12,6 +12,18 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// The fault as compilers print them, `FILE:LINE: MESSAGE`.
+    #[must_use]
+    pub fn at(&self, file: &Path) -> String {
+        let file = file.display();
+        match self.line {
+            0 => format!("{file}: {}", self.message),
+            line => format!("{file}:{line}: {}", self.message),
+        }
+    }
+}
+
 /// Every fault of a configuration file, by line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Faults {
@@ -36,18 +48,13 @@ impl Faults {
 }
 
 impl fmt::Display for Faults {
-    /// One line a fault, `FILE:LINE: MESSAGE`, as compilers print them.
+    /// One line a fault.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        for (n, fault) in self.faults.iter().enumerate() {
-            if n > 0 {
-                writeln!(f)?;
-            }
-            match fault.line {
-                0 => write!(f, "{path}: {}", fault.message)?,
-                line => write!(f, "{path}:{line}: {}", fault.message)?,
-            }
-        }
-        Ok(())
+        let lines: Vec<String> = self
+            .faults
+            .iter()
+            .map(|fault| fault.at(&self.path))
+            .collect();
+        f.write_str(&lines.join("\n"))
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>, common: &Common) -> Settings {
         self_signed_folder: common.data_dir.join("tls"),
         accounts: accounts_file.unwrap_or_else(|| common.data_dir.join("accounts.toml")),
         limits: read_limits(top),
+        log_addresses: common.log_addresses,
     }
 }
 

@@ -28,6 +28,7 @@ mod routing;
 mod rule;
 
 pub use fault::{Fault, Faults};
+pub use reader::Named;
 use reader::{Reader, Section};
 
 /// Where the file lies unless `--config` says otherwise.
@@ -63,6 +64,8 @@ pub struct Config {
     pub outcome: outcome::Settings,
     /// Rules and what holds without them.
     pub policy: policy::Settings,
+    /// The files named above, with the lines that name them: for `check`.
+    pub named: Vec<Named>,
 }
 
 /// Reads a configuration file.
@@ -98,7 +101,10 @@ pub fn parse(text: &str, path: &Path) -> Result<(Config, BTreeSet<String>), Faul
         let path = path.to_owned();
         return Err(Faults { path, faults });
     }
-    let config = read(&Section::top(&reader, table.get_ref()), text, path);
+    let mut config = read(&Section::top(&reader, table.get_ref()), text, path);
+    if let Some(config) = &mut config {
+        config.named = reader.named();
+    }
     let (faults, known) = reader.finish();
     match config {
         Some(config) if faults.is_empty() => Ok((config, known)),
@@ -162,6 +168,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         queue,
         outcome,
         policy: rule::read(top),
+        named: Vec::new(),
     };
     top.finish();
     Some(config)
@@ -220,12 +227,8 @@ fn machine_name() -> Option<Domain> {
 
 fn hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    let hex = digest
-        .as_ref()
-        .iter()
-        .take(8)
-        .fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
-    hex
+    let octets = digest.as_ref().iter().take(8);
+    octets.map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// Joins words for a message: `a, b or c`.

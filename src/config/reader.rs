@@ -22,6 +22,18 @@ pub(super) struct Reader<'a> {
     folder: &'a Path,
     faults: RefCell<Vec<Fault>>,
     known: RefCell<BTreeSet<String>>,
+    named: RefCell<Vec<Named>>,
+}
+
+/// A file that the configuration names, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The line that names it.
+    pub line: usize,
+    /// The key, e.g. `tls.certificate`.
+    pub key: String,
+    /// The file.
+    pub path: PathBuf,
 }
 
 /// A value with the line it stands in.
@@ -38,6 +50,7 @@ impl<'a> Reader<'a> {
             folder,
             faults: RefCell::default(),
             known: RefCell::default(),
+            named: RefCell::default(),
         }
     }
 
@@ -60,6 +73,11 @@ impl<'a> Reader<'a> {
             let line = error.span().map_or(0, |span| self.line(&span));
             self.fault(line, error.message());
         }
+    }
+
+    /// The files that were named, so far.
+    pub(super) fn named(&self) -> Vec<Named> {
+        self.named.borrow().clone()
     }
 
     /// All faults by line, and the names of all keys that were asked for.
@@ -254,18 +272,32 @@ impl<'r, 'a, 't> Section<'r, 'a, 't> {
             self.fault(text.line, format_args!("{key} is empty"));
             return None;
         }
-        Some(self.reader.folder.join(text.value))
+        let path = self.reader.folder.join(text.value);
+        self.name_file(key, text.line, &path);
+        Some(path)
     }
 
     /// A list of paths, likewise.
     pub(super) fn paths(&self, key: &'static str) -> Option<Vec<PathBuf>> {
-        self.list(key, |text| {
+        let paths = self.list(key, |text| {
             if text.is_empty() {
                 Err("the path is empty")
             } else {
                 Ok(self.reader.folder.join(text))
             }
-        })
+        })?;
+        for path in &paths {
+            self.name_file(key, self.line_of(key), path);
+        }
+        Some(paths)
+    }
+
+    fn name_file(&self, key: &str, line: usize, path: &Path) {
+        self.reader.named.borrow_mut().push(Named {
+            line,
+            key: self.qualified(key),
+            path: path.to_owned(),
+        });
     }
 
     /// A table below this one; an absent one reads as empty.

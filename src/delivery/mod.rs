@@ -6,11 +6,22 @@
 //! never sends a DSN, never logs an outcome; no transaction is begun without a
 //! `Permit`. Called by `queue`.
 
+mod attempt;
+mod connection;
+mod dial;
+mod failure;
+mod pump;
+mod route;
+mod session;
 mod settings;
+#[cfg(test)]
+mod testing;
+mod timeouts;
 
-use std::any::Any;
 use std::time::Duration;
 
+pub use attempt::{Deliverer, DeliveryError, Explanation};
+pub use route::RoutePatternError;
 pub use settings::{BLOCKED, Credentials, Prefer, RouteSettings, Settings};
 
 use crate::types::{BoxFuture, Failure, Host, Job, Report, Site};
@@ -50,7 +61,7 @@ pub struct FixedRoute {
 /// attempts without looking inside; dropping it ends the connection.
 #[derive(Default)]
 pub struct Lane {
-    kept: Option<Box<dyn Any + Send>>,
+    kept: Option<Box<attempt::Kept>>,
 }
 
 impl Lane {

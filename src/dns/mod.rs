@@ -5,11 +5,13 @@
 //! failure is never taken for "no record" (RFC 5321 section 5.1). Called by
 //! `delivery` when it looks for hosts.
 
+mod resolver;
 mod settings;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use resolver::{DnsResolver, ResolverError};
 pub use settings::Settings;
 
 use crate::types::{BoxFuture, Domain};

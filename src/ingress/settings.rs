@@ -23,6 +23,8 @@ pub struct Settings {
     pub accounts: PathBuf,
     /// Limits.
     pub limits: Limits,
+    /// Whether log lines hold full addresses (`log_addresses`).
+    pub log_addresses: bool,
 }
 
 /// A certificate chain and its key, as PEM files.

@@ -1,1 +1,20 @@
-//! (skeleton)
+//! RFC 5322 on bytes: the header section of a message, read and edited.
+//!
+//! Owns finding the header section and its fields, the fix-ups of a submission
+//! (RFC 6409 section 8), trace fields (RFC 5321 section 4.4), and what of a header
+//! may stand in a DSN. Holds always: an edit is a splice that leaves every other
+//! octet alone; the body is never looked at; whatever a message holds, nothing
+//! here panics, and memory is bounded by [`HEADER_MAX`]. Called by `ingress`
+//! (collect, prepare) and `outcome` (headers for a DSN).
+
+pub mod dsn;
+pub mod fixup;
+pub mod from;
+pub mod headers;
+pub mod trace;
+
+pub use dsn::headers_for_dsn;
+pub use fixup::{HeaderFault, Kind, Prepared, prepare};
+pub use from::FromField;
+pub use headers::{Collected, Field, HEADER_MAX, HeaderCollector, HeaderTooLarge, fields};
+pub use trace::{TlsWords, TraceContext};

@@ -4,6 +4,12 @@
 //! question gets the same answer, and every answer names the rule that gave it.
 //! Asked by `delivery` at each attempt and by `explain`.
 
+mod decide;
+mod pattern;
+
+pub use decide::{Condition, Decision, Policy, Question, RuleTrial, Trial};
+pub use pattern::check_domain_pattern;
+
 use crate::types::{MethodsList, TlsLevel};
 
 /// The policy's part of the configuration.
@@ -51,7 +57,8 @@ pub struct Rule {
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if
 /// one of its patterns matches. Comparisons ignore case; `*` stands for any run
-/// of characters.
+/// of characters. What isn't there (the sender of `<>`, the account of a relayed
+/// message) is matched by `""` alone, not by `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Conditions {
     /// The recipient's address.

@@ -1,4 +1,130 @@
-//! (skeleton)
+//! When: which message is attempted next, where, and how many at once.
+//!
+//! Owns the run loop from a due job over delivery and outcome back into the
+//! spool. One dispatcher task holds all state; lane tasks, one a connection, make
+//! the attempts. Holds always:
+//! - no recipient is attempted twice at once: a message is taken for a host until
+//!   its settlement is in the store;
+//! - what is not held in memory is in the due index and has a hint of when, so
+//!   dropping work is always safe, and memory is bounded by the constants here,
+//!   not by the number of messages;
+//! - an outcome is never lost: a settlement is repeated until the store takes it;
+//! - no attempt can end the dispatcher: a panic in one is a deferral.
+//!
+//! Started by `service`; asked by `control` for [`QueueHandle::stats`].
 
+mod attempt;
+mod dispatcher;
+#[cfg(test)]
+mod fixture;
+mod health;
+mod host;
+mod hosts;
+mod index;
+mod lane;
+mod lanes;
+pub mod schedule;
 mod settings;
-pub use settings::*;
+mod shared;
+mod site;
+mod stats;
+mod suspects;
+mod timeline;
+mod waiting;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::delivery::Deliver;
+use crate::outcome::Outcome;
+use crate::spool::{FreshReceiver, Store};
+use crate::sys::{Clock, Entropy};
+
+pub use settings::Settings;
+pub use stats::{SiteError, SiteStats};
+
+use dispatcher::Dispatcher;
+use shared::Shared;
+
+/// What the queue is made of.
+pub struct Queue {
+    /// When and how many.
+    pub settings: Settings,
+    /// Where messages lie.
+    pub store: Arc<dyn Store>,
+    /// What was accepted just now.
+    pub fresh: FreshReceiver,
+    /// Who makes attempts.
+    pub deliver: Arc<dyn Deliver>,
+    /// What follows from them.
+    pub outcome: Arc<Outcome>,
+    /// The date.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter.
+    pub entropy: Arc<dyn Entropy>,
+    /// Turns true, or is dropped, when the queue is to end.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+impl Queue {
+    /// Starts the dispatcher; needs a tokio runtime.
+    #[must_use]
+    pub fn start(self) -> QueueHandle {
+        let (questions, asked) = mpsc::channel(8);
+        let shared = Arc::new(Shared::new(
+            self.settings,
+            self.store,
+            self.deliver,
+            self.outcome,
+            self.clock,
+            self.entropy,
+        ));
+        let dispatcher = Dispatcher::new(shared);
+        let task = tokio::spawn(dispatcher.run(self.fresh, asked, self.shutdown));
+        QueueHandle {
+            task,
+            questions: Questions(questions),
+        }
+    }
+}
+
+/// A running queue.
+#[derive(Debug)]
+pub struct QueueHandle {
+    task: JoinHandle<()>,
+    questions: Questions,
+}
+
+/// The way to ask a running queue.
+#[derive(Debug, Clone)]
+pub struct Questions(mpsc::Sender<oneshot::Sender<Vec<SiteStats>>>);
+
+impl QueueHandle {
+    /// Waits until the queue has ended: after `shutdown`, and at most 10 s for the
+    /// attempts under way.
+    pub async fn join(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!("the queue has ended: {error}");
+        }
+    }
+
+    /// The way to ask it, for as many as want to.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        self.questions.clone()
+    }
+}
+
+impl Questions {
+    /// What the queue is doing, site by site, for `queue stats`; empty when it has
+    /// ended.
+    pub async fn stats(&self) -> Vec<SiteStats> {
+        let (answer, answered) = oneshot::channel();
+        if self.0.send(answer).await.is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
+    }
+}

@@ -1,1 +1,23 @@
-//! (skeleton)
+//! The composition root: builds the rooms, passes the ports, runs the daemon and
+//! answers the command line.
+//!
+//! Owns the order of starting and stopping, signals, readiness, the control
+//! socket, and what the commands need of the rooms. Holds always: no room finds
+//! another by itself; everything it needs is given to it here. Called by `cli`.
+
+pub mod accounts;
+mod answers;
+mod audit;
+mod control;
+mod error;
+mod explain;
+mod inspect;
+mod logging;
+mod run;
+mod signals;
+
+pub use audit::{AuditEntry, AuditQuestion, audit};
+pub use error::ServeError;
+pub use explain::{Case, Story, explain};
+pub use inspect::inspect;
+pub use run::serve;

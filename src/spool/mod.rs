@@ -18,7 +18,14 @@ use crate::types::{
     RecipientStatus, Settlement, State, Timestamp,
 };
 
+mod fresh;
+mod journal;
+mod memory;
+mod rules;
 mod settings;
+
+pub use journal::{CutTail, DamagedRecord, JournalStore, OpenError, Opened, RebuildReason};
+pub use memory::MemoryStore;
 pub use settings::Settings;
 
 /// Why the spool did not do what was asked.

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says.
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Reads a small file whole, opened for reading only.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is longer than `limit` octets, else what the system
+    /// says.
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
 
     /// The names of the files in a folder, sorted.
     ///
@@ -131,6 +138,18 @@ impl Disk for RealDisk {
             .mode(0o600)
             .open(path)?;
         Ok(Box::new(file))
+    }
+
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        // With room for one octet too many: growing would leave copies of keys.
+        let mut octets = Vec::with_capacity(limit + 1);
+        File::open(path)?
+            .take(limit as u64 + 1)
+            .read_to_end(&mut octets)?;
+        if octets.len() > limit {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(octets)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {

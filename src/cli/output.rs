@@ -1,0 +1,41 @@
+//! Printing: answers to stdout, complaints to stderr.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Prints a line. A closed pipe (`| head`) is no error.
+pub(super) fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints a complaint.
+pub(super) fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "postern: {what}");
+}
+
+/// Prints a value as JSON, indented.
+pub(super) fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => say(text),
+        Err(e) => complain(format_args!("can't print JSON: {e}")),
+    }
+}
+
+/// Prints rows in columns as wide as their widest cell; the last is as it comes.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        say(line.trim_end());
+    }
+}

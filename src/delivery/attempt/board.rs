@@ -1,0 +1,167 @@
+//! How each recipient of a job stands during an attempt.
+//!
+//! Owns the recipients' fates and evidence. Holds always: a fate once settled is
+//! not changed; at the end every recipient has one. Called by `walk`.
+
+use super::kept::Kept;
+use crate::delivery::failure::Meaning;
+use crate::policy::Decision;
+use crate::types::{
+    Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason, RecipientReport,
+    Remote, Required,
+};
+
+/// The recipients that share a decision.
+pub(super) struct Board<'a> {
+    entries: Vec<Entry<'a>>,
+}
+
+/// One recipient.
+struct Entry<'a> {
+    recipient: &'a JobRecipient,
+    method: Option<Method>,
+    evidence: Evidence,
+    fate: Option<Fate>,
+    /// What a host that was reached said that another may say otherwise.
+    last: Option<Failure>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn new(decision: &Decision, recipients: Vec<&'a JobRecipient>) -> Self {
+        let evidence = Evidence {
+            rule: decision.rule.clone(),
+            configuration: decision.configuration.clone(),
+            ..Evidence::default()
+        };
+        let entries = recipients.into_iter().map(|recipient| Entry {
+            recipient,
+            method: None,
+            evidence: evidence.clone(),
+            fate: None,
+            last: None,
+        });
+        Self {
+            entries: entries.collect(),
+        }
+    }
+
+    /// The places of those without a fate.
+    pub(super) fn open(&self) -> Vec<usize> {
+        let places = self.entries.iter().enumerate();
+        places
+            .filter(|(_, entry)| entry.fate.is_none())
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.entries.iter().all(|entry| entry.fate.is_some())
+    }
+
+    /// The addresses at these places.
+    pub(super) fn mailboxes(&self, places: &[usize]) -> Vec<Mailbox> {
+        let entries = places.iter().filter_map(|at| self.entries.get(*at));
+        entries
+            .map(|entry| entry.recipient.mailbox.clone())
+            .collect()
+    }
+
+    /// A method has its turn for all who are open.
+    pub(super) fn turn(&mut self, method: Method, required: &Required) {
+        for entry in self.each_open() {
+            entry.method = Some(method);
+            entry.evidence.required = required.level();
+        }
+    }
+
+    /// These recipients are about to go over `kept`.
+    pub(super) fn over(&mut self, places: &[usize], kept: &Kept) {
+        for at in places {
+            if let Some(entry) = self.entries.get_mut(*at) {
+                entry.evidence.achieved = kept.achieved.level();
+                entry.evidence.authenticated_by = kept.achieved.authenticated_by();
+                entry.evidence.tls = kept.achieved.tls().cloned();
+                entry.evidence.remote = Some(kept.remote.clone());
+            }
+        }
+    }
+
+    /// A host was tried in vain; it is named where none was reached better.
+    pub(super) fn tried(&mut self, remote: &Remote) {
+        for entry in self.each_open().filter(|entry| entry.last.is_none()) {
+            entry.evidence.remote = Some(remote.clone());
+        }
+    }
+
+    /// What a transaction came to for the recipient at `at`; whether it may go in
+    /// one more over the same connection.
+    pub(super) fn settle(&mut self, at: usize, meaning: Meaning) -> bool {
+        let Some(entry) = self.entries.get_mut(at) else {
+            return false;
+        };
+        let again = matches!(meaning, Meaning::Again(_));
+        match meaning {
+            Meaning::Delivered(reply) => entry.fate = Some(Fate::Delivered(reply)),
+            Meaning::Defer(failure) => entry.fate = Some(Fate::Deferred(failure)),
+            Meaning::Bounce(failure) => entry.fate = Some(Fate::Bounced(failure)),
+            Meaning::Again(failure) | Meaning::NextHost(failure) => entry.last = Some(failure),
+        }
+        again
+    }
+
+    /// `method` is not the way for those who are open.
+    pub(super) fn pass_over(&mut self, method: Method, reason: Reason) {
+        for entry in self.each_open() {
+            entry.evidence.passed_over.push((method, reason));
+        }
+    }
+
+    /// Those whom a host had reached and not served wait for another time.
+    pub(super) fn defer_reached(&mut self) {
+        for entry in self.each_open() {
+            entry.fate = entry.last.take().map(Fate::Deferred);
+        }
+    }
+
+    /// All who are open wait for another time.
+    pub(super) fn defer(&mut self, failure: &Failure) {
+        self.give_all(&Fate::Deferred(failure.clone()));
+    }
+
+    /// All who are open are refused.
+    pub(super) fn bounce(&mut self, failure: &Failure) {
+        self.give_all(&Fate::Bounced(failure.clone()));
+    }
+
+    /// The end of the methods list.
+    pub(super) fn end(&mut self, ending: Ending, failure: &Failure) {
+        self.give_all(&match ending {
+            Ending::Bounce => Fate::Bounced(failure.clone()),
+            Ending::Drop => Fate::Dropped(failure.clone()),
+        });
+    }
+
+    fn give_all(&mut self, fate: &Fate) {
+        for entry in self.each_open() {
+            entry.fate = Some(fate.clone());
+        }
+    }
+
+    fn each_open(&mut self) -> impl Iterator<Item = &mut Entry<'a>> {
+        self.entries.iter_mut().filter(|entry| entry.fate.is_none())
+    }
+
+    /// The reports. `otherwise` is for a recipient that nothing settled, which no
+    /// walk leaves behind.
+    pub(super) fn reports(self, otherwise: &Failure) -> Vec<RecipientReport> {
+        let reports = self.entries.into_iter().map(|entry| RecipientReport {
+            index: entry.recipient.index,
+            fate: entry
+                .fate
+                .unwrap_or_else(|| Fate::Deferred(otherwise.clone())),
+            method: entry.method,
+            evidence: entry.evidence,
+        });
+        reports.collect()
+    }
+}

@@ -1,0 +1,61 @@
+//! What would happen, without doing it.
+//!
+//! Owns the answer to `postern explain`. Holds always: it asks the same policy,
+//! assurance and routing code as an attempt does, and connects to nobody.
+
+use std::net::IpAddr;
+
+use super::Deliverer;
+use super::walk::demands;
+use crate::assurance;
+use crate::delivery::{Hop, NoRoute, Route};
+use crate::policy::{Decision, Question, RuleTrial};
+use crate::types::{Failure, Method, Required};
+
+/// The way of one recipient, as it stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The rule, its methods and level.
+    pub decision: Decision,
+    /// Each rule, and why it decided or did not.
+    pub trials: Vec<RuleTrial>,
+    /// What each method of the list must prove, and who asks for it.
+    pub required: Vec<(Method, Required)>,
+    /// Whether the route logs in.
+    pub logs_in: bool,
+    /// Where it goes.
+    pub route: Result<Route, NoRoute>,
+    /// The addresses of the route's hosts, in the order tried, or why there are
+    /// none.
+    pub hosts: Vec<(Hop, Result<Vec<IpAddr>, Failure>)>,
+}
+
+impl Deliverer {
+    /// Explains what an attempt for this recipient would do.
+    pub async fn explain(&self, question: Question<'_>) -> Explanation {
+        let host = question.recipient.host();
+        let decision = self.policy.decide(&question);
+        let credentials = self.router.credentials(host);
+        let route = self.router.route(host).await;
+        let mut hosts = Vec::new();
+        if let Ok(route) = &route {
+            for hop in &route.hosts {
+                let addresses = self.addresses(hop, route.fixed.is_some()).await;
+                hosts.push((hop.clone(), addresses));
+            }
+        }
+        let methods = decision.treatment.methods.methods().iter();
+        let required = methods.map(|method| {
+            let required = assurance::required(*method, demands(&decision, credentials));
+            (*method, required)
+        });
+        Explanation {
+            required: required.collect(),
+            trials: self.policy.explain(&question),
+            logs_in: credentials.is_some(),
+            decision,
+            route,
+            hosts,
+        }
+    }
+}

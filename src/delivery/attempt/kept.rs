@@ -1,0 +1,55 @@
+//! A connection that is ready for transactions, and may be kept for more.
+//!
+//! Owns what a connection proved and where it leads. Holds always: it serves a
+//! message only with a permit granted against what *it* proved, for the same
+//! method, host and login (pitfall E27). Called by `open` (makes it) and
+//! `transact` (uses it); the queue holds it in a `Lane` without looking inside.
+
+use tokio::time::Instant;
+
+use crate::delivery::connection::{Connection, is_fresh};
+use crate::delivery::{Credentials, Hop, Route};
+use crate::types::{Achieved, Method, Remote};
+
+/// A connection with what it proved.
+pub(in crate::delivery) struct Kept {
+    pub(super) connection: Connection,
+    /// What it proved, once and for all.
+    pub(super) achieved: Achieved,
+    /// Where it leads.
+    pub(super) hop: Hop,
+    pub(super) remote: Remote,
+    /// Whether an operator's route named the host: that is who vouched for it.
+    pub(super) fixed: bool,
+    /// What it is logged in with.
+    pub(super) credentials: Option<Credentials>,
+    /// What it was opened for.
+    pub(super) method: Method,
+    pub(super) born: Instant,
+    pub(super) used: Instant,
+    pub(super) messages: u32,
+}
+
+impl Kept {
+    /// Whether it may be asked to serve another message at all.
+    pub(super) fn is_fit(&self) -> bool {
+        self.connection.is_idle() && is_fresh(self.born, self.used, self.messages)
+    }
+
+    /// Whether it leads where this message goes, in the same way.
+    pub(super) fn fits(&self, route: &Route, method: Method, login: Option<&Credentials>) -> bool {
+        let leads_there = route
+            .hosts
+            .iter()
+            .any(|hop| (&hop.host, hop.port) == (&self.hop.host, self.hop.port));
+        leads_there
+            && self.method == method
+            && self.fixed == route.fixed.is_some()
+            && self.credentials.as_ref() == login
+    }
+
+    /// Ends it politely.
+    pub(in crate::delivery) async fn hang_up(self) {
+        self.connection.quit().await;
+    }
+}

@@ -1,0 +1,166 @@
+//! Attempts: from a job to a report.
+//!
+//! Owns [`Deliverer`], which stands behind the `Deliver` contract. Holds always:
+//! an attempt depends on the job, the route, the lane and the far side alone; it
+//! reports each recipient of the job exactly once; policy is asked anew each
+//! time. Called by `queue` through the trait, by `service` to build it.
+
+mod board;
+mod explain;
+mod kept;
+mod open;
+mod transact;
+mod walk;
+
+use std::sync::Arc;
+
+use self::board::Board;
+pub use self::explain::Explanation;
+pub(super) use self::kept::Kept;
+use self::walk::Walk;
+use super::route::{RoutePatternError, Router};
+use super::{Deliver, Lane, NoRoute, Route, Settings};
+use crate::dns::Resolver;
+use crate::policy::{Decision, Policy, Question};
+use crate::sys::{Clock, Dialler, Entropy};
+use crate::tls::{ClientTls, RootsError};
+use crate::types::{BoxFuture, Host, Job, JobRecipient, RecipientReport, Report, Site};
+
+/// Why delivery can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// A fault in `[trust] roots`.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// A fault in `[[route]] domain`.
+    #[error(transparent)]
+    Route(#[from] RoutePatternError),
+}
+
+/// Delivers. A reload of the configuration builds a new one.
+pub struct Deliverer {
+    settings: Arc<Settings>,
+    policy: Arc<Policy>,
+    resolver: Arc<dyn Resolver>,
+    dialler: Arc<dyn Dialler>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    router: Router,
+    tls: ClientTls,
+}
+
+impl std::fmt::Debug for Deliverer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Deliverer({}, {:?})", self.settings.hostname, self.tls)
+    }
+}
+
+impl Deliverer {
+    /// Loads the trusted roots and makes the routes ready.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] for what the settings name and isn't there or is wrong.
+    pub fn new(
+        settings: Settings,
+        policy: Arc<Policy>,
+        resolver: Arc<dyn Resolver>,
+        dialler: Arc<dyn Dialler>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, DeliveryError> {
+        let settings = Arc::new(settings);
+        Ok(Self {
+            router: Router::new(settings.clone(), resolver.clone(), entropy.clone())?,
+            tls: ClientTls::load(&settings.roots, clock.clone())?,
+            settings,
+            policy,
+            resolver,
+            dialler,
+            clock,
+            entropy,
+        })
+    }
+
+    /// The job's recipients by what policy decides for them.
+    fn groups<'a>(&self, job: &'a Job) -> Vec<(Decision, Vec<&'a JobRecipient>)> {
+        let mut groups: Vec<(Decision, Vec<&JobRecipient>)> = Vec::new();
+        for recipient in &job.recipients {
+            let question = Question::about(&job.message, &recipient.mailbox);
+            let decision = self.policy.decide(&question);
+            match groups.iter_mut().find(|(known, _)| *known == decision) {
+                Some((_, members)) => members.push(recipient),
+                None => groups.push((decision, vec![recipient])),
+            }
+        }
+        groups
+    }
+
+    /// The report, its recipients in the job's order.
+    fn report(
+        &self,
+        job: &Job,
+        site: Option<Site>,
+        mut recipients: Vec<RecipientReport>,
+    ) -> Report {
+        let place = |index| job.recipients.iter().position(|r| r.index == index);
+        recipients.sort_by_cached_key(|report| place(report.index));
+        Report {
+            id: job.message.id,
+            site,
+            at: self.clock.now(),
+            recipients,
+        }
+    }
+
+    async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
+        let walk = Walk {
+            job,
+            route,
+            credentials: match route.fixed {
+                Some(_) => self.router.credentials(&job.host),
+                None => None,
+            },
+        };
+        let mut reports = Vec::new();
+        for (decision, recipients) in self.groups(job) {
+            reports.extend(self.walk(&walk, &decision, recipients, lane).await);
+        }
+        self.report(job, Some(route.site.clone()), reports)
+    }
+}
+
+impl Deliver for Deliverer {
+    fn route<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Route, NoRoute>> {
+        Box::pin(self.router.route(host))
+    }
+
+    fn unroutable<'a>(&'a self, job: &'a Job, why: &'a NoRoute) -> Report {
+        let mut reports = Vec::new();
+        for (decision, recipients) in self.groups(job) {
+            let mut board = Board::new(&decision, recipients);
+            match why.permanent {
+                true => board.end(decision.treatment.methods.ending(), &why.failure),
+                false => board.defer(&why.failure),
+            }
+            reports.extend(board.reports(&why.failure));
+        }
+        self.report(job, None, reports)
+    }
+
+    fn attempt<'a>(
+        &'a self,
+        job: &'a Job,
+        route: &'a Route,
+        lane: &'a mut Lane,
+    ) -> BoxFuture<'a, Report> {
+        Box::pin(self.run(job, route, lane))
+    }
+
+    fn hang_up(&self, lane: Lane) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(kept) = lane.kept {
+                kept.hang_up().await;
+            }
+        })
+    }
+}

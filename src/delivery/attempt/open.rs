@@ -1,0 +1,251 @@
+//! From a host to a connection that proves what is required.
+//!
+//! Owns the steps resolve, dial, greet, handshake, judge, greet again, log in.
+//! Holds always: what the handshake proved is held against what is required
+//! before another word is said (`MAIL` needs a permit besides); one host has one
+//! verdict, in which an address that answered outweighs one that did not. Called
+//! by `walk`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use super::Deliverer;
+use super::kept::Kept;
+use crate::assurance;
+use crate::delivery::connection::Connection;
+use crate::delivery::failure::{self, Verdict};
+use crate::delivery::session::{Login, greeting_name};
+use crate::delivery::{Credentials, Hop, dial, timeouts};
+use crate::dns::Answer;
+use crate::sys::Stream;
+use crate::tls::{Profile, Secured};
+use crate::types::{Achieved, Failure, Host, Method, Permit, Reason, Remote, Required, Stage};
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy)]
+pub(super) struct Purpose<'a> {
+    pub(super) method: Method,
+    pub(super) required: &'a Required,
+    /// Whether an operator's route names the host.
+    pub(super) fixed: bool,
+    pub(super) credentials: Option<&'a Credentials>,
+}
+
+impl Deliverer {
+    /// A connection to `hop` that fits the purpose.
+    ///
+    /// # Errors
+    /// The host's verdict, and where it was reached last.
+    pub(super) async fn open(
+        &self,
+        hop: &Hop,
+        purpose: Purpose<'_>,
+    ) -> Result<Kept, (Verdict, Remote)> {
+        let mut remote = Remote {
+            name: hop.host.to_string(),
+            address: None,
+        };
+        let addresses = match self.addresses(hop, purpose.fixed).await {
+            Ok(addresses) => addresses,
+            Err(failure) => return Err((failure::of_host(failure), remote)),
+        };
+        let mut answered: Option<Failure> = None;
+        let mut unreached = failure::ours(Reason::Unreachable, Stage::Connect);
+        for ip in addresses {
+            let address = SocketAddr::new(ip, hop.port);
+            remote.address = Some(address);
+            let failure = match self.open_address(hop, address, purpose).await {
+                Ok(kept) => return Ok(kept),
+                Err(failure) => failure,
+            };
+            match failure::of_host(failure) {
+                Verdict::Unknown(failure) if failure.stage == Stage::Connect => {
+                    unreached = failure;
+                }
+                Verdict::Unknown(failure) => answered = Some(failure),
+                // One definite no is enough, unless another address was less sure.
+                definite => return Err((answered.map_or(definite, Verdict::Unknown), remote)),
+            }
+        }
+        Err((Verdict::Unknown(answered.unwrap_or(unreached)), remote))
+    }
+
+    /// The addresses of a host, in the order to try them.
+    pub(super) async fn addresses(&self, hop: &Hop, fixed: bool) -> Result<Vec<IpAddr>, Failure> {
+        let found = match &hop.host {
+            Host::Literal(ip) => vec![*ip],
+            Host::Domain(name) => {
+                let families = dial::families(self.settings.prefer);
+                match self.resolver.addresses(name, families).await {
+                    Answer::Found { records, .. } => records,
+                    Answer::NoData | Answer::NoDomain => {
+                        return Err(failure::ours(Reason::NoHost, Stage::Route));
+                    }
+                    Answer::Failed(_) => {
+                        return Err(failure::ours(Reason::DnsFailed, Stage::Route));
+                    }
+                }
+            }
+        };
+        dial::candidates(found, &self.settings, fixed)
+            .map_err(|reason| failure::ours(reason, Stage::Route))
+    }
+
+    /// One address; a handshake that breaks off is tried once more with less in
+    /// its ClientHello (pitfall E24), never below the floor.
+    async fn open_address(
+        &self,
+        hop: &Hop,
+        address: SocketAddr,
+        purpose: Purpose<'_>,
+    ) -> Result<Kept, Failure> {
+        match self.set_up(hop, address, purpose, Profile::Full).await {
+            Err(failure) if failure.reason == Reason::TlsInterrupted => {
+                self.set_up(hop, address, purpose, Profile::Conservative)
+                    .await
+            }
+            result => result,
+        }
+    }
+
+    async fn set_up(
+        &self,
+        hop: &Hop,
+        address: SocketAddr,
+        purpose: Purpose<'_>,
+        profile: Profile,
+    ) -> Result<Kept, Failure> {
+        let (stream, source) = self.dial(address).await?;
+        let name = greeting_name(&self.settings.hostname, self.own_address(address, source));
+        let (connection, ready) = Connection::greet(stream, name).await;
+        if let Err(failure) = ready {
+            connection.quit().await;
+            return Err(failure);
+        }
+        let (mut connection, achieved) = match purpose.method {
+            Method::Cleartext => (connection, Achieved::cleartext()),
+            Method::Tls => self.secure(connection, hop, purpose, profile).await?,
+        };
+        if let Some(credentials) = purpose.credentials {
+            let permit = permit(purpose.required, &achieved)?;
+            let login = read_login(credentials).await?;
+            if let Err(failure) = connection.log_in(permit, login).await {
+                connection.quit().await;
+                return Err(failure);
+            }
+        }
+        let now = Instant::now();
+        Ok(Kept {
+            connection,
+            achieved,
+            hop: hop.clone(),
+            remote: Remote {
+                name: hop.host.to_string(),
+                address: Some(address),
+            },
+            fixed: purpose.fixed,
+            credentials: purpose.credentials.cloned(),
+            method: purpose.method,
+            born: now,
+            used: now,
+            messages: 0,
+        })
+    }
+
+    /// STARTTLS, handshake and judgement, and the second EHLO if it passed.
+    async fn secure(
+        &self,
+        connection: Connection,
+        hop: &Hop,
+        purpose: Purpose<'_>,
+        profile: Profile,
+    ) -> Result<(Connection, Achieved), Failure> {
+        if connection.is_masked() {
+            tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
+        }
+        let (mut connection, secured) =
+            match connection.start_tls(&self.tls, &hop.host, profile).await {
+                Ok(done) => done,
+                Err((connection, failure)) => {
+                    connection.quit().await;
+                    return Err(failure);
+                }
+            };
+        // Too little: not even EHLO goes over this connection. It is dropped.
+        let achieved = judge(secured, purpose)?;
+        match connection.greet_again().await {
+            Ok(()) => Ok((connection, achieved)),
+            Err(failure) => {
+                connection.quit().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn dial(
+        &self,
+        address: SocketAddr,
+    ) -> Result<(Box<dyn Stream>, Option<IpAddr>), Failure> {
+        let source = self.pick_source(address.ip());
+        let dialled = timeout(
+            timeouts::limit(Stage::Connect),
+            self.dialler.dial(address, source),
+        );
+        match dialled.await {
+            Ok(Ok(stream)) => Ok((stream, source)),
+            Ok(Err(_)) => Err(failure::ours(Reason::Unreachable, Stage::Connect)),
+            Err(_) => Err(failure::ours(Reason::TimedOut, Stage::Connect)),
+        }
+    }
+
+    /// One of the configured sources, by chance; without randomness the first.
+    fn pick_source(&self, to: IpAddr) -> Option<IpAddr> {
+        let sources = dial::sources(to, &self.settings);
+        let mut random = [0];
+        let _ = self.entropy.fill(&mut random);
+        let at = usize::from(random[0]).checked_rem(sources.len())?;
+        sources.get(at).copied()
+    }
+
+    /// An address of ours that the far side may see, if one is known.
+    fn own_address(&self, to: SocketAddr, source: Option<IpAddr>) -> Option<IpAddr> {
+        let own = self.settings.own_addresses.iter().map(SocketAddr::ip);
+        let mut fitting = own.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_unspecified());
+        source.or_else(|| fitting.next())
+    }
+}
+
+/// Holds what was proven against what is required.
+fn judge(secured: Secured, purpose: Purpose<'_>) -> Result<Achieved, Failure> {
+    let judged = assurance::judge(secured.facts, &secured.verdict, purpose.fixed)
+        .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
+    match (permit(purpose.required, &judged.achieved), judged.unproven) {
+        (Ok(_), _) => Ok(judged.achieved),
+        (Err(_), Some(reason)) => Err(failure::ours(reason, Stage::StartTls)),
+        (Err(shortfall), None) => Err(shortfall),
+    }
+}
+
+fn permit(required: &Required, achieved: &Achieved) -> Result<Permit, Failure> {
+    Permit::grant(required, achieved).map_err(|_| failure::ours(Reason::Shortfall, Stage::StartTls))
+}
+
+/// Reads the password, at each use, so that a new one needs no reload.
+async fn read_login(credentials: &Credentials) -> Result<Login, Failure> {
+    match tokio::fs::read_to_string(&credentials.password_file).await {
+        Ok(text) => {
+            let text = Zeroizing::new(text);
+            Ok(Login {
+                username: credentials.username.clone(),
+                password: Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()),
+            })
+        }
+        Err(error) => {
+            let file = credentials.password_file.display();
+            tracing::error!(%file, %error, "the route's password can't be read");
+            Err(failure::ours(Reason::AuthFailed, Stage::Auth))
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Transactions over an open connection.
+//!
+//! Owns the cutting of recipients into transactions: at most [`RECIPIENTS_MAX`]
+//! at once (RFC 5321 section 4.5.3.1.8), fewer where the far side says so, the
+//! rest at once in a further one. Holds always: each transaction has a permit of
+//! its own. Called by `walk`.
+
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::kept::Kept;
+use crate::delivery::failure;
+use crate::delivery::session::{Outcome, Transaction};
+use crate::types::{Job, Permit, Required};
+
+/// Recipients in one transaction.
+const RECIPIENTS_MAX: usize = 100;
+
+/// What became of the connection.
+pub(super) enum Afterwards {
+    /// It can serve more.
+    Alive(Box<Kept>),
+    /// It is over.
+    Gone,
+    /// It was dead before a word was answered: nothing happened.
+    Stale,
+}
+
+/// Sends the message to all who are open, in as many transactions as it takes.
+pub(super) async fn transact(
+    mut kept: Box<Kept>,
+    job: &Job,
+    required: &Required,
+    board: &mut Board<'_>,
+) -> Afterwards {
+    let reused = kept.messages > 0;
+    let mut waiting = board.open();
+    let mut first = true;
+    while !waiting.is_empty() {
+        let rest = waiting.split_off(waiting.len().min(RECIPIENTS_MAX));
+        let batch = std::mem::replace(&mut waiting, rest);
+        // No permit, no MAIL FROM.
+        let Ok(permit) = Permit::grant(required, &kept.achieved) else {
+            return Afterwards::Stale;
+        };
+        let transaction = Transaction {
+            sender: job.message.envelope.sender.clone(),
+            recipients: board.mailboxes(&batch),
+            size: job.body.size(),
+            eight_bit: job.message.facts.eight_bit,
+        };
+        let outcome = kept
+            .connection
+            .transact(permit, transaction, &*job.body)
+            .await;
+        if reused && first && outcome.recipients.iter().all(failure::was_stale) {
+            return Afterwards::Stale;
+        }
+        first = false;
+        kept.used = Instant::now();
+        kept.messages = kept.messages.saturating_add(1);
+        board.over(&batch, &kept);
+        let reusable = outcome.reusable;
+        let again = settle(board, &batch, outcome);
+        if !reusable || !kept.connection.is_idle() {
+            return Afterwards::Gone;
+        }
+        waiting.extend(again);
+    }
+    Afterwards::Alive(kept)
+}
+
+/// Gives each recipient what came of it; the places of those that the far side
+/// had one too many of.
+fn settle(board: &mut Board<'_>, batch: &[usize], outcome: Outcome) -> Vec<usize> {
+    let ends = batch.iter().zip(outcome.recipients);
+    ends.filter_map(|(at, end)| board.settle(*at, failure::of_recipient(end)).then_some(*at))
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! The walk along the methods list (design section 3.3).
+//!
+//! Owns the order: kept connection, hosts, next method, ending. Holds always: the
+//! next method has its turn only if every host that answered is definitely unmet
+//! and none is unknown; `cleartext` only if each of them definitely has no TLS.
+//! Called by `Deliverer::attempt`.
+
+use super::Deliverer;
+use super::board::Board;
+use super::open::Purpose;
+use super::transact::{Afterwards, transact};
+use crate::assurance::{self, Demands};
+use crate::delivery::failure::{self, Verdict};
+use crate::delivery::route::HOSTS_MAX;
+use crate::delivery::{Credentials, Lane, Route};
+use crate::policy::Decision;
+use crate::types::{Failure, Job, JobRecipient, Method, Reason, RecipientReport, Required, Stage};
+
+/// What all hosts together say about a method.
+#[derive(Default)]
+struct Tally {
+    unmet: Option<Failure>,
+    /// A host was unmet for a reason that does not open `cleartext`.
+    has_tls: bool,
+    unknown: Option<Failure>,
+    refused: Option<Failure>,
+    absent: Option<Failure>,
+}
+
+/// What follows from a tally.
+enum Summary {
+    /// Later.
+    Defer(Failure),
+    /// Refused for good, and not for want of protection.
+    Bounce(Failure),
+    /// No host can be asked, whatever the method.
+    Nowhere(Failure),
+    /// This method is not the way.
+    Unmet { failure: Failure, has_tls: bool },
+}
+
+impl Tally {
+    fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Unmet(failure) => {
+                self.has_tls |= !failure::opens_cleartext(failure.reason);
+                self.unmet = Some(failure);
+            }
+            Verdict::Unknown(failure) => self.unknown = Some(failure),
+            Verdict::Refused(failure) => self.refused = Some(failure),
+            Verdict::Absent(failure) => self.absent = Some(failure),
+        }
+    }
+
+    fn summary(self) -> Summary {
+        let has_tls = self.has_tls;
+        match (self.unknown, self.refused, self.unmet, self.absent) {
+            (Some(failure), ..) => Summary::Defer(failure),
+            (None, Some(failure), ..) => Summary::Bounce(failure),
+            (None, None, Some(failure), _) => Summary::Unmet { failure, has_tls },
+            (None, None, None, Some(failure)) => Summary::Nowhere(failure),
+            (None, None, None, None) => {
+                Summary::Defer(failure::ours(Reason::Unreachable, Stage::Connect))
+            }
+        }
+    }
+}
+
+/// What the walk needs to know of the job besides its recipients.
+pub(super) struct Walk<'a> {
+    pub(super) job: &'a Job,
+    pub(super) route: &'a Route,
+    pub(super) credentials: Option<&'a Credentials>,
+}
+
+impl Deliverer {
+    /// One group: recipients with the same decision.
+    pub(super) async fn walk(
+        &self,
+        walk: &Walk<'_>,
+        decision: &Decision,
+        recipients: Vec<&JobRecipient>,
+        lane: &mut Lane,
+    ) -> Vec<RecipientReport> {
+        let mut board = Board::new(decision, recipients);
+        let methods = decision.treatment.methods.methods();
+        let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
+        let mut cleartext_shut = None;
+        for method in methods {
+            if let (Method::Cleartext, Some(reason)) = (method, cleartext_shut) {
+                board.pass_over(*method, reason);
+                continue;
+            }
+            let required = assurance::required(*method, demands(decision, walk.credentials));
+            board.turn(*method, &required);
+            let tally = self
+                .try_method(walk, *method, &required, &mut board, lane)
+                .await;
+            board.defer_reached();
+            match tally.summary() {
+                _ if board.is_settled() => break,
+                Summary::Defer(failure) => board.defer(&failure),
+                Summary::Bounce(failure) => board.bounce(&failure),
+                Summary::Nowhere(failure) => {
+                    last = failure;
+                    break;
+                }
+                Summary::Unmet { failure, has_tls } => {
+                    board.pass_over(*method, failure.reason);
+                    cleartext_shut = shut(walk, has_tls, failure.reason);
+                    last = failure;
+                }
+            }
+        }
+        board.end(decision.treatment.methods.ending(), &last);
+        board.reports(&last)
+    }
+
+    /// Tries the lane's connection, then each host.
+    async fn try_method(
+        &self,
+        walk: &Walk<'_>,
+        method: Method,
+        required: &Required,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Tally {
+        self.try_kept(walk, method, required, board, lane).await;
+        let purpose = Purpose {
+            method,
+            required,
+            fixed: walk.route.fixed.is_some(),
+            credentials: walk.credentials,
+        };
+        let mut tally = Tally::default();
+        for (tried, hop) in walk.route.hosts.iter().enumerate() {
+            if board.is_settled() {
+                break;
+            }
+            if tried == HOSTS_MAX {
+                // Those beyond the cap were not asked, so they say nothing.
+                tally.add(Verdict::Unknown(failure::ours(
+                    Reason::Unreachable,
+                    Stage::Connect,
+                )));
+                break;
+            }
+            match self.open(hop, purpose).await {
+                Ok(kept) => {
+                    let after = transact(Box::new(kept), walk.job, required, board).await;
+                    keep(lane, after).await;
+                }
+                Err((verdict, remote)) => {
+                    board.tried(&remote);
+                    tally.add(verdict);
+                }
+            }
+        }
+        tally
+    }
+
+    /// Uses the lane's connection if it fits this message, by a new permit.
+    async fn try_kept(
+        &self,
+        walk: &Walk<'_>,
+        method: Method,
+        required: &Required,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) {
+        let fits = |kept: &super::kept::Kept| {
+            kept.is_fit() && kept.fits(walk.route, method, walk.credentials)
+        };
+        let Some(kept) = lane.kept.take_if(|kept| fits(kept)) else {
+            return;
+        };
+        let after = transact(kept, walk.job, required, board).await;
+        keep(lane, after).await;
+    }
+}
+
+/// Leaves a living connection in the lane; what was there before is ended.
+async fn keep(lane: &mut Lane, after: Afterwards) {
+    if let Afterwards::Alive(kept) = after
+        && let Some(former) = lane.kept.replace(kept)
+    {
+        former.hang_up().await;
+    }
+}
+
+/// Why `cleartext` has no turn after `tls` was unmet; `None` if it has one.
+fn shut(walk: &Walk<'_>, has_tls: bool, reason: Reason) -> Option<Reason> {
+    match (has_tls, walk.credentials) {
+        (true, _) => Some(reason),
+        // Logging in takes authenticated TLS, so this could only fail.
+        (false, Some(_)) => Some(Reason::Shortfall),
+        (false, None) => None,
+    }
+}
+
+pub(super) fn demands<'a>(
+    decision: &'a Decision,
+    credentials: Option<&Credentials>,
+) -> Demands<'a> {
+    Demands {
+        rule: decision.rule.as_deref(),
+        level: decision.treatment.tls_level,
+        credentials: credentials.is_some(),
+    }
+}

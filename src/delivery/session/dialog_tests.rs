@@ -1,0 +1,521 @@
+//! Scripted dialogs, octet by octet: one test for each pitfall of the session.
+
+use super::*;
+use crate::types::{Achieved, AuthenticatedBy, Domain, Mailbox, Required, TlsFacts};
+
+/// A session and what it says.
+struct Dialog(Session);
+
+const EHLO: &str = "EHLO relay.example\r\n";
+
+impl Dialog {
+    fn new() -> Self {
+        Self(Session::new("relay.example".into()))
+    }
+
+    /// Up to the first idle moment, with these EHLO keywords.
+    fn greeted(keywords: &[&str]) -> Self {
+        let mut dialog = Self::new();
+        dialog.hear("220 mx.example ESMTP\r\n").says(EHLO);
+        dialog.hear(&ehlo_reply(keywords));
+        assert_eq!(dialog.0.take_event(), Some(Event::Ready));
+        dialog
+    }
+
+    /// Hears octets one by one.
+    fn hear(&mut self, text: &str) -> &mut Self {
+        for octet in text.as_bytes() {
+            self.0.receive(std::slice::from_ref(octet));
+        }
+        self
+    }
+
+    fn says(&mut self, text: &str) -> &mut Self {
+        let output = self.0.take_output();
+        assert_eq!(String::from_utf8_lossy(&output), text);
+        self
+    }
+
+    fn begin(&mut self, recipients: &[&str]) -> &mut Self {
+        self.0.begin(permit(), transaction(recipients));
+        self
+    }
+
+    /// The message and its dot are sent.
+    fn sends_message(&mut self) -> &mut Self {
+        assert_eq!(self.0.take_event(), Some(Event::SendMessage));
+        self.0.message_sent();
+        self
+    }
+
+    fn finished(&mut self) -> Outcome {
+        match self.0.take_event() {
+            Some(Event::Finished(outcome)) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn failed(&mut self) -> Failure {
+        match self.0.take_event() {
+            Some(Event::Failed(failure)) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn ehlo_reply(keywords: &[&str]) -> String {
+    let mut text = String::from("250-mx.example greets you\r\n");
+    for keyword in keywords {
+        text.push_str(&format!("250-{keyword}\r\n"));
+    }
+    text + "250 HELP\r\n"
+}
+
+fn permit() -> Permit {
+    Permit::grant(&Required::nothing(), &Achieved::cleartext()).unwrap()
+}
+
+fn authenticated_permit() -> Permit {
+    let facts = TlsFacts {
+        version: "TLSv1.3".into(),
+        cipher: "TLS13_AES_128_GCM_SHA256".into(),
+        group: String::new(),
+        certificate: None,
+    };
+    let achieved = Achieved::handshake(facts, Some(AuthenticatedBy::Route)).unwrap();
+    Permit::grant(&Required::nothing(), &achieved).unwrap()
+}
+
+fn transaction(recipients: &[&str]) -> Transaction {
+    Transaction {
+        sender: Some(Mailbox::parse("s@a.example").unwrap()),
+        recipients: recipients
+            .iter()
+            .map(|r| Mailbox::parse(&format!("{r}@b.example")).unwrap())
+            .collect(),
+        size: 1000,
+        eight_bit: false,
+    }
+}
+
+fn codes(outcome: &Outcome) -> Vec<String> {
+    let ends = outcome.recipients.iter().map(|end| match end {
+        RecipientEnd::Delivered(reply) => format!("delivered {}", reply.code),
+        RecipientEnd::Refused(stage, reply) => format!("{stage:?} {}", reply.code),
+        RecipientEnd::TooMany(reply) => format!("too many {}", reply.code),
+        RecipientEnd::Unsuitable(reason) => reason.to_string(),
+        RecipientEnd::Broken(failure) => format!("{:?} {}", failure.stage, failure.reason),
+    });
+    ends.collect()
+}
+
+#[test]
+fn a_whole_transaction_one_command_at_a_time() {
+    let mut dialog = Dialog::greeted(&["SIZE 5000", "8BITMIME"]);
+    dialog.begin(&["r"]);
+    dialog.says("MAIL FROM:<s@a.example> SIZE=1000\r\n");
+    dialog.hear("250 ok\r\n").says("RCPT TO:<r@b.example>\r\n");
+    dialog.hear("250 ok\r\n").says("DATA\r\n");
+    dialog.hear("354 go\r\n").sends_message();
+    let outcome = dialog.hear("250 2.0.0 taken\r\n").finished();
+    assert_eq!(codes(&outcome), ["delivered 250"]);
+    assert!(outcome.reusable && dialog.0.is_idle());
+}
+
+#[test]
+fn null_sender_and_eight_bit() {
+    let mut dialog = Dialog::greeted(&["8BITMIME", "PIPELINING"]);
+    let mut message = transaction(&["r"]);
+    message.sender = None;
+    message.eight_bit = true;
+    dialog.0.begin(permit(), message);
+    dialog.says("MAIL FROM:<> BODY=8BITMIME\r\nRCPT TO:<r@b.example>\r\nDATA\r\n");
+}
+
+#[test]
+fn e1_multi_line_replies_and_their_limits() {
+    let mut dialog = Dialog::new();
+    dialog
+        .hear("220-mx.example\r\n220-no text follows\r\n220-\r\n220\r\n")
+        .says(EHLO);
+    dialog.hear("250-mx.example\r\n250-PIPELINING\r\n250\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::Ready));
+    let mut flood = Dialog::new();
+    for _ in 0..70_000 {
+        flood.0.receive(b"220-and one more line\r\n");
+    }
+    assert_eq!(flood.failed().reason, Reason::ProtocolError);
+    let mut endless = Dialog::new();
+    endless.0.receive(&vec![b'2'; 1 << 20]);
+    assert_eq!(endless.failed().reason, Reason::ProtocolError);
+}
+
+#[test]
+fn e2_251_and_252_are_success() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a", "b"]);
+    dialog.hear("250 ok\r\n251 will forward\r\n252 cannot verify\r\n354 go\r\n");
+    let outcome = dialog.sends_message().hear("250 ok\r\n").finished();
+    assert_eq!(codes(&outcome), ["delivered 250", "delivered 250"]);
+}
+
+#[test]
+fn e3_a_contradicting_enhanced_code_is_not_believed() {
+    let mut dialog = Dialog::greeted(&[]);
+    dialog.begin(&["a"]).hear("250 ok\r\n");
+    let outcome = dialog.hear("550 2.1.5 fine\r\n").finished();
+    match &outcome.recipients[..] {
+        [RecipientEnd::Refused(Stage::Rcpt, reply)] => {
+            assert_eq!((reply.code, &reply.enhanced), (550, &None));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn e4_a_refusing_banner_still_gets_quit() {
+    for (code, reason) in [(554, Reason::Rejected), (421, Reason::Deferred)] {
+        let mut dialog = Dialog::new();
+        let failure = dialog.hear(&format!("{code} no\r\n")).failed();
+        assert_eq!((failure.reason, failure.stage), (reason, Stage::Greeting));
+        dialog.0.quit();
+        dialog.says("QUIT\r\n").hear("221 bye\r\n");
+        assert_eq!(dialog.0.take_event(), Some(Event::Closed));
+    }
+}
+
+#[test]
+fn e5_helo_where_ehlo_is_unknown_and_no_tls_then() {
+    let mut dialog = Dialog::new();
+    dialog.hear("220 old\r\n").says(EHLO);
+    dialog.hear("502 what?\r\n").says("HELO relay.example\r\n");
+    dialog.hear("250 hello\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::Ready));
+    dialog.0.start_tls();
+    assert_eq!(dialog.failed().reason, Reason::NoStarttls);
+    dialog.says("");
+}
+
+#[test]
+fn e6_421_at_any_point() {
+    // At MAIL, RCPT and DATA the rest of the recipients go to the next host.
+    let lead_in = ["", "250 ok\r\n", "250 ok\r\n550 no\r\n250 ok\r\n"];
+    let expected = [
+        ["Mail deferred", "Mail deferred"],
+        ["Rcpt deferred", "Rcpt deferred"],
+        ["Rcpt 550", "Data deferred"],
+    ];
+    for (lead_in, expected) in lead_in.iter().zip(expected) {
+        let mut dialog = Dialog::greeted(&["PIPELINING"]);
+        dialog.begin(&["a", "b"]);
+        let outcome = dialog.hear(lead_in).hear("421 closing\r\n").finished();
+        assert_eq!(codes(&outcome), expected);
+        assert!(!outcome.reusable);
+    }
+    // After the dot it is an answer.
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    let outcome = dialog.sends_message().hear("421 no\r\n").finished();
+    assert_eq!(codes(&outcome), ["FinalDot 421"]);
+    assert!(!outcome.reusable);
+    // And before any transaction.
+    let mut dialog = Dialog::new();
+    dialog.hear("220 mx\r\n").hear("421 closing\r\n");
+    assert_eq!(dialog.failed().stage, Stage::Hello);
+}
+
+#[test]
+fn e7_mixed_recipients() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a", "b", "c"]);
+    dialog.hear("250 ok\r\n250 ok\r\n450 later\r\n550 never\r\n354 go\r\n");
+    let outcome = dialog.sends_message().hear("554 spam\r\n").finished();
+    // The error at DATA hits the accepted one only.
+    assert_eq!(codes(&outcome), ["FinalDot 554", "Rcpt 450", "Rcpt 550"]);
+    assert!(outcome.reusable);
+}
+
+#[test]
+fn e8_too_many_recipients() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a", "b", "c", "d"]);
+    dialog.hear("250 ok\r\n250 ok\r\n452 4.5.3 enough\r\n552 enough\r\n452 4.2.2 full\r\n");
+    let outcome = dialog
+        .hear("354 go\r\n")
+        .sends_message()
+        .hear("250 ok\r\n")
+        .finished();
+    assert_eq!(
+        codes(&outcome),
+        ["delivered 250", "too many 452", "too many 552", "Rcpt 452"]
+    );
+    // The first of all can't be one too many.
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("250 ok\r\n452 4.5.3 enough\r\n");
+    assert_eq!(codes(&dialog.hear("503 no\r\n").finished()), ["Rcpt 452"]);
+}
+
+#[test]
+fn e9_all_rcpt_refused_but_354() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a", "b"]);
+    let _ = dialog.0.take_output();
+    dialog
+        .hear("250 ok\r\n550 no\r\n550 no\r\n354 go\r\n")
+        .says(".\r\n");
+    assert_eq!(dialog.0.take_event(), None);
+    let outcome = dialog.hear("250 empty message taken\r\n").finished();
+    assert_eq!(codes(&outcome), ["Rcpt 550", "Rcpt 550"]);
+    assert!(outcome.reusable);
+}
+
+#[test]
+fn e10_mail_refused_then_closed_keeps_the_cause() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a", "b"]).hear("550 5.7.1 go away\r\n");
+    dialog.0.lost(Reason::ConnectionLost);
+    let outcome = dialog.finished();
+    assert_eq!(codes(&outcome), ["Mail 550", "Mail 550"]);
+    assert!(!outcome.reusable);
+}
+
+#[test]
+fn e11_lost_after_the_final_dot_is_unknown() {
+    for reason in [
+        Reason::ConnectionLost,
+        Reason::TimedOut,
+        Reason::ProtocolError,
+    ] {
+        let mut dialog = Dialog::greeted(&["PIPELINING"]);
+        dialog.begin(&["a", "b"]);
+        dialog
+            .hear("250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n")
+            .sends_message();
+        dialog.hear("25").0.lost(reason);
+        let outcome = dialog.finished();
+        assert_eq!(codes(&outcome), ["FinalDot outcome-unknown", "Rcpt 550"]);
+    }
+}
+
+#[test]
+fn e12_lost_before_the_final_dot_is_not() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::SendMessage));
+    dialog.0.lost(Reason::ConnectionLost);
+    let outcome = dialog.finished();
+    assert_eq!(codes(&outcome), ["Message connection-lost"]);
+}
+
+#[test]
+fn e13_whatever_follows_quit_is_fine() {
+    for farewell in ["221 bye\r\n", "500 what?\r\n", "garbage\r\n"] {
+        let mut dialog = Dialog::greeted(&[]);
+        dialog.0.quit();
+        dialog.says("QUIT\r\n").hear(farewell);
+        assert_eq!(dialog.0.take_event(), Some(Event::Closed));
+    }
+    let mut dialog = Dialog::greeted(&[]);
+    dialog.0.quit();
+    dialog.0.lost(Reason::ConnectionLost);
+    assert_eq!(dialog.0.take_event(), Some(Event::Closed));
+}
+
+#[test]
+fn e19_rset_only_where_a_transaction_is_left_open() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    let all = "MAIL FROM:<s@a.example>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n";
+    dialog.begin(&["a"]).says(all);
+    dialog
+        .hear("250 ok\r\n250 ok\r\n354 go\r\n")
+        .sends_message();
+    assert!(dialog.hear("250 ok\r\n").finished().reusable);
+    // Clean: no RSET.
+    dialog.begin(&["a"]).says(all);
+    dialog.hear("250 ok\r\n550 no\r\n503 no\r\n").finished();
+    // MAIL was accepted and no DATA came of it: RSET.
+    dialog.begin(&["a"]).says(&format!("RSET\r\n{all}"));
+    dialog
+        .hear("250 ok\r\n450 later\r\n503 no\r\n503 no\r\n")
+        .finished();
+    // MAIL was refused: nothing to reset.
+    dialog.begin(&["a"]).says(all);
+}
+
+#[test]
+fn e20_the_greeting_name() {
+    let name = |host: &str, ip: Option<&str>| {
+        let ip = ip.map(|ip| ip.parse().unwrap());
+        greeting_name(&Domain::parse(host).unwrap(), ip)
+    };
+    assert_eq!(name("relay.example", Some("192.0.2.1")), "relay.example");
+    assert_eq!(name("my_relay.example", Some("192.0.2.1")), "[192.0.2.1]");
+    assert_eq!(name("localhost", Some("2001:db8::1")), "[IPv6:2001:db8::1]");
+    assert_eq!(name("my_relay.example", None), "my_relay.example");
+}
+
+#[test]
+fn e21_octets_behind_the_220_end_the_session() {
+    let mut dialog = Dialog::greeted(&["STARTTLS"]);
+    dialog.0.start_tls();
+    dialog.says("STARTTLS\r\n");
+    dialog
+        .0
+        .receive(b"220 go ahead\r\n250-injected\r\n250 STARTTLS\r\n");
+    let failure = dialog.failed();
+    assert_eq!(
+        (failure.reason, failure.stage),
+        (Reason::ProtocolError, Stage::StartTls)
+    );
+    assert!(!dialog.0.is_idle());
+}
+
+#[test]
+fn e21_only_what_is_offered_after_tls_counts() {
+    let mut dialog = Dialog::greeted(&["STARTTLS", "PIPELINING", "SIZE 10"]);
+    dialog.0.start_tls();
+    dialog.says("STARTTLS\r\n").hear("220 go ahead\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::ShakeHands));
+    dialog.0.secured();
+    dialog.says(EHLO).hear(&ehlo_reply(&["STARTTLS"]));
+    assert_eq!(dialog.0.take_event(), Some(Event::Ready));
+    // Neither the size limit nor PIPELINING survived.
+    dialog.begin(&["a"]).says("MAIL FROM:<s@a.example>\r\n");
+}
+
+#[test]
+fn e22_starttls_refused_or_failing_on_the_next_ehlo() {
+    for code in [454, 501, 502] {
+        let mut dialog = Dialog::greeted(&["STARTTLS"]);
+        dialog.0.start_tls();
+        let failure = dialog.hear(&format!("{code} no\r\n")).failed();
+        assert_eq!(failure.reason, Reason::StarttlsRefused);
+        assert_eq!(failure.reply.unwrap().code, code);
+        assert!(!dialog.0.is_idle());
+    }
+    let mut dialog = Dialog::greeted(&["STARTTLS"]);
+    dialog.0.start_tls();
+    dialog.hear("220 go\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::ShakeHands));
+    dialog.0.secured();
+    dialog.0.lost(Reason::ConnectionLost);
+    let failure = dialog.failed();
+    assert_eq!(
+        (failure.reason, failure.stage),
+        (Reason::TlsInterrupted, Stage::StartTls)
+    );
+}
+
+#[test]
+fn e23_masked_starttls_is_none_and_is_shown() {
+    let mut dialog = Dialog::greeted(&["PIPELINING", "XXXXXXXX"]);
+    assert!(dialog.0.is_masked());
+    dialog.0.start_tls();
+    let failure = dialog.failed();
+    assert_eq!(failure.reason, Reason::NoStarttls);
+    assert!(failure.reply.unwrap().text.contains("XXXXXXXX"));
+}
+
+#[test]
+fn e28_eof_inside_a_reply_is_a_loss_and_behind_one_is_not() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog
+        .begin(&["a"])
+        .hear("250 ok\r\n250 ok\r\n354 go\r\n")
+        .sends_message();
+    dialog.hear("250-half").0.lost(Reason::ConnectionLost);
+    assert_eq!(codes(&dialog.finished()), ["FinalDot outcome-unknown"]);
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog
+        .begin(&["a"])
+        .hear("250 ok\r\n250 ok\r\n354 go\r\n")
+        .sends_message();
+    dialog.hear("250 ok\r\n").0.lost(Reason::ConnectionLost);
+    // What was answered stays answered: the event is not overwritten.
+    assert!(matches!(
+        &dialog.finished().recipients[..],
+        [RecipientEnd::Delivered(_)]
+    ));
+}
+
+#[test]
+fn e29_no_login_without_authenticated_tls() {
+    let login = || Login {
+        username: "u".into(),
+        password: "p".to_owned().into(),
+    };
+    let mut dialog = Dialog::greeted(&["AUTH PLAIN LOGIN"]);
+    dialog.0.log_in(permit(), login());
+    dialog.says("");
+    assert_eq!(dialog.failed().reason, Reason::AuthFailed);
+
+    let mut dialog = Dialog::greeted(&["AUTH PLAIN LOGIN"]);
+    dialog.0.log_in(authenticated_permit(), login());
+    dialog.says("AUTH PLAIN AHUAcA==\r\n").hear("235 ok\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::Ready));
+
+    let mut dialog = Dialog::greeted(&["AUTH=LOGIN"]);
+    dialog.0.log_in(authenticated_permit(), login());
+    dialog
+        .says("AUTH LOGIN\r\n")
+        .hear("334 VXNlcm5hbWU6\r\n")
+        .says("dQ==\r\n");
+    dialog.hear("334 UGFzc3dvcmQ6\r\n").says("cA==\r\n");
+    let failure = dialog.hear("535 5.7.8 no\r\n").failed();
+    assert_eq!(
+        (failure.reason, failure.status.as_str()),
+        (Reason::AuthFailed, "4.7.8")
+    );
+}
+
+#[test]
+fn size_and_eight_bit_are_checked_before_mail() {
+    let mut dialog = Dialog::greeted(&["SIZE 999"]);
+    dialog.begin(&["a", "b"]).says("");
+    let outcome = dialog.finished();
+    assert_eq!(codes(&outcome), ["too-large", "too-large"]);
+    assert!(outcome.reusable && dialog.0.is_idle());
+    let mut message = transaction(&["a"]);
+    (message.size, message.eight_bit) = (10, true);
+    dialog.0.begin(permit(), message);
+    dialog.says("");
+    assert_eq!(codes(&dialog.finished()), ["eight-bit"]);
+}
+
+#[test]
+fn an_early_refusal_in_the_message_stands() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::SendMessage));
+    let outcome = dialog.hear("552 5.3.4 too big\r\n").finished();
+    assert_eq!(codes(&outcome), ["Message 552"]);
+    assert!(!outcome.reusable);
+    // An early yes is no yes.
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(dialog.0.take_event(), Some(Event::SendMessage));
+    let outcome = dialog.hear("250 ok\r\n").finished();
+    assert_eq!(codes(&outcome), ["Message protocol-error"]);
+}
+
+#[test]
+fn replies_that_make_no_sense() {
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("250 ok\r\n250 ok\r\n");
+    assert_eq!(
+        codes(&dialog.hear("250 ok\r\n").finished()),
+        ["Data protocol-error"]
+    );
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a"]).hear("HTTP/1.1 400 Bad Request\r\n");
+    assert_eq!(codes(&dialog.finished()), ["Mail protocol-error"]);
+}
+
+#[test]
+fn what_came_unasked_bars_the_next_transaction() {
+    let mut dialog = Dialog::greeted(&[]);
+    dialog.0.receive(b"250 ok\r\n250 ok\r\n354 go\r\n");
+    assert!(!dialog.0.is_idle());
+    dialog.begin(&["a"]).says("");
+    assert_eq!(codes(&dialog.finished()), ["Mail protocol-error"]);
+}

@@ -1,0 +1,68 @@
+//! The log line of an accepted message.
+//!
+//! Holds always: no subject, no content; full addresses only where the operator
+//! asked for them; every value is one word. Called by the socket task.
+
+use std::fmt::{self, Write as _};
+
+use super::auth::log_name;
+use crate::spool::Ticket;
+use crate::types::{Mailbox, Origin, Principal, QueueId};
+
+/// One line: `id=… from_domain=… client=… … status=accepted`.
+#[derive(Debug)]
+pub(super) struct Accepted(String);
+
+impl Accepted {
+    /// Made before the commit, which takes the ticket away.
+    pub(super) fn of(id: QueueId, ticket: &Ticket, log_addresses: bool) -> Self {
+        let envelope = &ticket.envelope;
+        let sender = envelope.sender.as_ref();
+        let domain = sender.map_or_else(|| "<>".to_owned(), |s| s.host().to_string());
+        let mut line = format!("id={id} from_domain={domain}");
+        if let Origin::Submitted(source) = &ticket.origin {
+            // Writing to a String can't fail, here and below.
+            let _ = write!(
+                line,
+                " client={} listener={} principal={} proto={}",
+                source.client,
+                source.listener,
+                principal(&source.principal),
+                source.protocol.as_str(),
+            );
+        }
+        let _ = write!(
+            line,
+            " size={} nrcpt={} status=accepted",
+            ticket.facts.size,
+            envelope.recipients.len(),
+        );
+        if log_addresses {
+            let from = sender.map_or_else(String::new, Mailbox::to_string);
+            let _ = write!(line, " from=<{}>", log_address(&from));
+            for recipient in &envelope.recipients {
+                let _ = write!(line, " to=<{}>", log_address(&recipient.to_string()));
+            }
+        }
+        Self(line)
+    }
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn principal(principal: &Principal) -> String {
+    match principal {
+        Principal::Account(name) => format!("account:{}", log_name(name)),
+        Principal::Network(ip) => format!("network:{ip}"),
+        Principal::Certificate(name) => format!("certificate:{}", log_name(name)),
+    }
+}
+
+/// A quoted local part may hold blanks, which would end the word.
+fn log_address(address: &str) -> String {
+    address.replace([' ', '<', '>'], "_")
+}

@@ -1,0 +1,167 @@
+//! The listening sockets and their accept loops.
+//!
+//! Holds always: `[::]` takes IPv4 too; running out of file descriptors slows
+//! the loop and never ends it; a client over a limit gets a 421 and costs no
+//! more than that. Called by `start`.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain as Family, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use super::front::{Front, StartError};
+use super::limits::Crowded;
+use super::settings::{Listener, ListenerKind};
+use super::shutdown::Shutdown;
+use super::socket;
+use super::transport::Transport;
+use crate::wire::Reply;
+
+/// The bound sockets of all listeners, in the order of the settings. They listen
+/// already; binding needs privileges, serving doesn't.
+#[derive(Debug)]
+pub struct Sockets(pub(super) Vec<std::net::TcpListener>);
+
+impl Sockets {
+    /// Binds all listeners.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`].
+    pub fn bind(listeners: &[Listener]) -> Result<Self, StartError> {
+        let sockets = listeners.iter().map(|listener| {
+            bind(listener.address).map_err(|cause| StartError::Bind {
+                bind: listener.bind.clone(),
+                cause,
+            })
+        });
+        sockets.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The addresses bound, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        let address = |s: &std::net::TcpListener| s.local_addr().ok();
+        self.0.iter().filter_map(address).collect()
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Family::for_address(address),
+        Type::STREAM.cloexec().nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// One listener at work.
+pub(super) struct Accepting {
+    pub(super) listener: TcpListener,
+    /// Replaced by a reload.
+    pub(super) front: Arc<RwLock<Arc<Front>>>,
+    pub(super) tasks: TaskTracker,
+    pub(super) shutdown: Shutdown,
+    /// How many refusals are under way at once.
+    pub(super) refusals: Arc<Semaphore>,
+}
+
+impl Accepting {
+    /// Accepts until the shutdown.
+    pub(super) async fn run(mut self) {
+        let mut exhausted = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.shutdown.asked() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    exhausted = false;
+                    self.take(stream, peer);
+                }
+                // Gone before it was taken: the next one may be there already.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut exhausted, is_exhaustion(&error)) {
+                        tracing::warn!("no connection can be accepted: {error}");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let front = {
+            let front = self.front.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&front)
+        };
+        let limits = front.rules.limits;
+        let client = peer.ip().to_canonical();
+        let slot = front.common.connections.admit(
+            client,
+            limits.connections,
+            limits.connections_per_client,
+        );
+        match slot {
+            Ok(slot) => {
+                let shutdown = self.shutdown.clone();
+                self.tasks
+                    .spawn(socket::serve(stream, client, front, shutdown, slot));
+            }
+            Err(crowded) => {
+                tracing::info!("connection refused: client={client} reason=\"{crowded}\"");
+                self.refuse(stream, crowded, front.rules.listener.kind);
+            }
+        }
+    }
+
+    /// Says why, in a task of which there are only a few: in a flood of
+    /// connections the others are just closed.
+    fn refuse(&self, stream: TcpStream, crowded: Crowded, kind: ListenerKind) {
+        // A TLS client could not read it.
+        if kind == ListenerKind::Submissions {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            return;
+        };
+        self.tasks.spawn(async move {
+            let reply = Reply::new(421, "4.7.0", crowded.to_string());
+            let mut transport = Transport::Plain(stream);
+            if transport.write(&reply.to_bytes()).await.is_ok() {
+                transport.close().await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Whether the process or the system has too few of something to accept.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    )
+}
+
+/// Connections the system holds until they are accepted.
+const BACKLOG: i32 = 1024;
+/// How long to wait after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Refusals told at once.
+pub(super) const REFUSALS_MAX: usize = 64;

@@ -1,0 +1,276 @@
+//! The task of one connection: does what the session asks.
+//!
+//! Owns the socket, the intake and the time limits. Holds always: the session is
+//! asked again only when its action is done; a client that is idle, slow or gone
+//! holds nothing for ever; between the final dot and its reply only the spool is
+//! waited for (I24). Called by the listeners.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::accepted::Accepted;
+use super::auth::Verdict;
+use super::front::Front;
+use super::limits::Slot;
+use super::replies;
+use super::session::{Action, Answer, Secured, Session};
+use super::settings::ListenerKind;
+use super::shutdown::Shutdown;
+use super::transport::{Transport, accept_tls, secured};
+use crate::spool::{Intake, SpoolError, Ticket};
+
+/// Serves one connection to its end. The slot is given back then.
+pub(super) async fn serve(
+    stream: TcpStream,
+    client: IpAddr,
+    front: Arc<Front>,
+    mut shutdown: Shutdown,
+    slot: Slot,
+) {
+    let greeted = tokio::select! {
+        greeted = greet(stream, client, &front) => greeted,
+        () = shutdown.due(true) => return,
+    };
+    let result = match greeted {
+        Ok((transport, session)) => {
+            let socket = Socket {
+                transport: Some(transport),
+                client,
+                front,
+                shutdown,
+                intake: None,
+                pace: Pace::new(),
+                buffer: vec![0; READ_MAX],
+            };
+            socket.run(session).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        tracing::debug!("connection lost: client={client} reason=\"{error}\"");
+    }
+    drop(slot);
+}
+
+/// Gets ready for the greeting: TLS first where the listener is of that kind.
+async fn greet(
+    stream: TcpStream,
+    client: IpAddr,
+    front: &Front,
+) -> io::Result<(Transport, Session)> {
+    stream.set_nodelay(true)?;
+    let (mut transport, secured) = match front.rules.listener.kind {
+        ListenerKind::Submissions => {
+            let (transport, secured) = shake_hands(stream, front).await?;
+            (transport, Some(secured))
+        }
+        ListenerKind::Submission | ListenerKind::Relay => (Transport::Plain(stream), None),
+    };
+    let rules = Arc::clone(&front.rules);
+    let session = match transport.has_early_octets() {
+        true => Session::refuse_early_talk(rules, client),
+        false => Session::new(rules, client, secured),
+    };
+    Ok((transport, session))
+}
+
+async fn shake_hands(stream: TcpStream, front: &Front) -> io::Result<(Transport, Secured)> {
+    front.common.identity.follow().await;
+    let stream = accept_tls(stream, Arc::clone(&front.tls)).await?;
+    let now = front.common.ports.clock.now();
+    let secured = secured(&stream, front.trust.as_ref(), now);
+    Ok((Transport::Secure(stream), secured))
+}
+
+struct Socket {
+    /// Taken only while hands are shaken.
+    transport: Option<Transport>,
+    client: IpAddr,
+    front: Arc<Front>,
+    shutdown: Shutdown,
+    intake: Option<Box<dyn Intake>>,
+    pace: Pace,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    async fn run(mut self, mut session: Session) -> io::Result<()> {
+        loop {
+            match session.next() {
+                Action::Read => {
+                    if !self.read(&mut session).await? {
+                        return Ok(());
+                    }
+                }
+                Action::Send(octets) => self.send(&octets).await?,
+                Action::Pause(span) => sleep(span).await,
+                Action::StartTls => {
+                    let secured = self.start_tls().await?;
+                    session.answer(Answer::Secured(secured));
+                }
+                Action::Authenticate(login) => {
+                    let verifying = self.front.common.authenticator.verify(self.client, login);
+                    let verdict = tokio::select! {
+                        verdict = verifying => verdict,
+                        () = self.shutdown.due(true) => Verdict::Unavailable,
+                    };
+                    session.answer(Answer::Verdict(verdict));
+                }
+                Action::Open => session.answer(Answer::Opened(self.open())),
+                Action::Body(octets) => {
+                    let result = match &mut self.intake {
+                        Some(intake) => intake.write(octets).await,
+                        None => Err(SpoolError::Closed),
+                    };
+                    session.answer(Answer::Written(result));
+                }
+                Action::Commit(ticket) => {
+                    let result = self.commit(*ticket).await;
+                    session.answer(Answer::Committed(result));
+                }
+                Action::Discard => self.intake = None,
+                Action::Close => break,
+            }
+        }
+        self.intake = None;
+        if let Some(transport) = self.transport {
+            transport.close().await;
+        }
+        Ok(())
+    }
+
+    /// Reads once; `false` at the client's end. Time-outs and the shutdown end
+    /// the session by a 421.
+    async fn read(&mut self, session: &mut Session) -> io::Result<bool> {
+        let in_message = session.reads_message();
+        let until = self.pace.deadline(in_message);
+        let started = Instant::now();
+        let Some(transport) = &mut self.transport else {
+            return Err(no_transport());
+        };
+        let read = tokio::select! {
+            read = timeout_at(until, transport.read(&mut self.buffer)) => read,
+            () = self.shutdown.due(!session.in_transaction()) => {
+                session.abort(&replies::shutting_down());
+                return Ok(true);
+            }
+        };
+        let Ok(read) = read else {
+            session.abort(&match in_message {
+                true => replies::too_slow(),
+                false => replies::idle(),
+            });
+            return Ok(true);
+        };
+        let octets = self.buffer.get(..read?).unwrap_or_default();
+        if octets.is_empty() {
+            return Ok(false);
+        }
+        self.pace.received(in_message, started, octets.len());
+        session.receive(octets, self.front.common.ports.clock.now());
+        Ok(true)
+    }
+
+    /// Writes; a client that doesn't read can't hold up the shutdown.
+    async fn send(&mut self, octets: &Bytes) -> io::Result<()> {
+        self.pace.replied();
+        let Some(transport) = &mut self.transport else {
+            return Err(no_transport());
+        };
+        tokio::select! {
+            // What can be written at once is written, also then.
+            biased;
+            result = transport.write(octets) => result,
+            () = self.shutdown.due(false) => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+
+    async fn start_tls(&mut self) -> io::Result<Secured> {
+        let Some(Transport::Plain(stream)) = self.transport.take() else {
+            return Err(no_transport());
+        };
+        let (transport, secured) = tokio::select! {
+            result = shake_hands(stream, &self.front) => result?,
+            () = self.shutdown.due(true) => return Err(io::ErrorKind::Interrupted.into()),
+        };
+        self.transport = Some(transport);
+        Ok(secured)
+    }
+
+    fn open(&mut self) -> Result<crate::types::QueueId, SpoolError> {
+        let intake = self.front.common.ports.store.intake()?;
+        let id = intake.id();
+        self.intake = Some(intake);
+        Ok(id)
+    }
+
+    /// Nothing but the spool is waited for here (RFC 1047, I24).
+    async fn commit(&mut self, ticket: Ticket) -> Result<(), SpoolError> {
+        let intake = self.intake.take().ok_or(SpoolError::Closed)?;
+        let accepted = Accepted::of(intake.id(), &ticket, self.front.common.log_addresses);
+        intake.commit(ticket).await?;
+        tracing::info!("{accepted}");
+        Ok(())
+    }
+}
+
+fn no_transport() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+/// How fast the client is.
+#[derive(Debug)]
+struct Pace {
+    /// When the last reply went out: a command may take [`IDLE`] from there, in
+    /// however many pieces it comes.
+    replied: Instant,
+    /// Time waited for octets of the message, not that spent on the spool.
+    waited: Duration,
+    /// Octets of the message.
+    octets: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            replied: Instant::now(),
+            waited: Duration::ZERO,
+            octets: 0,
+        }
+    }
+
+    fn replied(&mut self) {
+        *self = Self::new();
+    }
+
+    fn received(&mut self, in_message: bool, started: Instant, octets: usize) {
+        if in_message {
+            self.waited += started.elapsed();
+            self.octets = self.octets.saturating_add(octets as u64);
+        }
+    }
+
+    /// Until when the next octets must come: in a message, as long as the whole
+    /// of it does not come slower than [`RATE_MIN`] after [`IDLE`].
+    fn deadline(&self, in_message: bool) -> Instant {
+        if !in_message {
+            return self.replied + IDLE;
+        }
+        let earned = Duration::from_secs(self.octets / RATE_MIN);
+        let left = (IDLE + earned).saturating_sub(self.waited);
+        Instant::now() + left.min(IDLE)
+    }
+}
+
+/// RFC 5321 section 4.5.3.2.7: at least 5 minutes for the next command (I26).
+const IDLE: Duration = Duration::from_secs(300);
+/// Octets a second that a message must come with, on average.
+const RATE_MIN: u64 = 500;
+/// Octets read at once.
+const READ_MAX: usize = 16 * 1024;

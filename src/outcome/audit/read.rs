@@ -1,0 +1,182 @@
+//! Reading the audit.
+//!
+//! Holds always: records come oldest first, one line in memory at a time; a line
+//! that can't be read is an error item with its file and number, and reading goes
+//! on behind it. Called by the command line, with or without a running daemon.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::types::{QueueId, State, Timestamp};
+
+use super::{Record, SUFFIX};
+
+/// Octets of a line at most; what is longer is broken.
+const LINE_MAX: u64 = 1024 * 1024;
+
+/// Why something of the audit could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The folder or a file can't be read.
+    #[error("{path}: {cause}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A line is no audit record.
+    #[error("{path}, line {line}: not an audit record", path = path.display())]
+    Broken {
+        /// In which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+    },
+}
+
+/// Which records are wanted; all conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Not older than this.
+    pub since: Option<Timestamp>,
+    /// For this recipient, compared without case.
+    pub recipient: Option<String>,
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this message.
+    pub id: Option<QueueId>,
+}
+
+/// Reads a folder's records, oldest first. A folder that is missing has none.
+///
+/// # Errors
+/// [`AuditError::Io`] if the folder can't be read.
+pub fn read(folder: &Path, filter: &AuditFilter) -> Result<Records, AuditError> {
+    let failed = |cause| AuditError::Io {
+        path: folder.to_owned(),
+        cause,
+    };
+    let mut files = Vec::new();
+    match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(entries) => {
+            for entry in entries {
+                files.push(entry.map_err(failed)?.path());
+            }
+        }
+    }
+    let first = filter.since.map(Timestamp::day);
+    files.retain(|path| {
+        let day = day_of(path);
+        day.is_some_and(|day| first.as_deref().is_none_or(|first| day >= first))
+    });
+    // Popped from the end, so the oldest last.
+    files.sort_by(|a, b| b.cmp(a));
+    Ok(Records {
+        filter: filter.clone(),
+        files,
+        open: None,
+    })
+}
+
+/// The day of a file's name, if it is a day file.
+fn day_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_suffix(SUFFIX)
+}
+
+/// The records of an audit, one after the other.
+#[derive(Debug)]
+pub struct Records {
+    filter: AuditFilter,
+    files: Vec<PathBuf>,
+    open: Option<Lines>,
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, AuditError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(lines) = &mut self.open else {
+                let path = self.files.pop()?;
+                match File::open(&path) {
+                    Ok(file) => self.open = Some(Lines::new(path, file)),
+                    Err(cause) => return Some(Err(AuditError::Io { path, cause })),
+                }
+                continue;
+            };
+            match lines.next() {
+                None => self.open = None,
+                Some(Ok(record)) if !self.filter.admits(&record) => {}
+                Some(Err(AuditError::Io { path, cause })) => {
+                    self.open = None;
+                    return Some(Err(AuditError::Io { path, cause }));
+                }
+                found => return found,
+            }
+        }
+    }
+}
+
+impl AuditFilter {
+    fn admits(&self, record: &Record) -> bool {
+        let time = || record.time.parse::<Timestamp>().ok();
+        self.state.is_none_or(|state| record.state == state)
+            && self.id.is_none_or(|id| record.id == id.to_string())
+            && self
+                .recipient
+                .as_ref()
+                .is_none_or(|recipient| record.recipient.eq_ignore_ascii_case(recipient))
+            && self.since.is_none_or(|since| time() >= Some(since))
+    }
+}
+
+/// One file's lines.
+#[derive(Debug)]
+struct Lines {
+    path: PathBuf,
+    reader: BufReader<File>,
+    number: u64,
+}
+
+impl Lines {
+    fn new(path: PathBuf, file: File) -> Self {
+        Self {
+            path,
+            reader: BufReader::new(file),
+            number: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<Result<Record, AuditError>> {
+        let mut line = Vec::new();
+        let read = (&mut self.reader)
+            .take(LINE_MAX)
+            .read_until(b'\n', &mut line)
+            .and_then(|read| {
+                let cut = read as u64 == LINE_MAX && !line.ends_with(b"\n");
+                if cut {
+                    self.reader.skip_until(b'\n')?;
+                }
+                Ok(read)
+            });
+        self.number += 1;
+        match read {
+            Err(cause) => Some(Err(AuditError::Io {
+                path: self.path.clone(),
+                cause,
+            })),
+            Ok(0) => None,
+            Ok(_) => Some(
+                serde_json::from_slice(&line).map_err(|_| AuditError::Broken {
+                    path: self.path.clone(),
+                    line: self.number,
+                }),
+            ),
+        }
+    }
+}

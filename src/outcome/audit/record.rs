@@ -1,0 +1,135 @@
+//! The form of an audit line (design section 4.1, `audit list --json`).
+//!
+//! Holds always: the field names are the contract; additions are welcome, renames
+//! are not. Written by [`super::AuditLog`], read by [`super::read`], printed by
+//! the command line.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{AuditEvent, Evidence, Method, Reason, Remote, State, TlsLevel};
+
+/// One line of the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The message.
+    pub id: String,
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// The reverse-path, empty for `<>`.
+    pub sender: String,
+    /// The forward-path.
+    pub recipient: String,
+    /// The state it is in now; `queued` after a deferral.
+    pub state: State,
+    /// The method tried, if it came to one.
+    pub method: Option<Method>,
+    /// The word for why it did not go.
+    pub reason: Option<String>,
+    /// The handshake, if there was one.
+    pub tls: Option<TlsRecord>,
+    /// The host that took it, or the last one that did not:
+    /// `mx.example[192.0.2.1]:25`.
+    pub remote: Option<String>,
+    /// What it said.
+    pub reply: Option<String>,
+    /// This line's own name.
+    pub event: String,
+    /// The rule that decided; `null`: the `[security]` section.
+    pub rule: Option<String>,
+    /// The hash of the configuration in force.
+    pub configuration: String,
+    /// The level the transport had to prove.
+    pub required: Option<TlsLevel>,
+    /// The level it proved.
+    pub achieved: Option<TlsLevel>,
+    /// Each method that was passed over, with why.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// What a handshake proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsRecord {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    /// The IANA name of the suite.
+    pub cipher: String,
+    /// The key-exchange group.
+    pub group: String,
+    /// The peer's certificate.
+    pub certificate: Option<CertificateRecord>,
+    /// What vouched for the peer's identity.
+    pub authenticated_by: Option<String>,
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    /// SHA-256 over the DER, in hex.
+    pub sha256: String,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// When it ends, RFC 3339 in UTC.
+    pub not_after: Option<String>,
+}
+
+/// A method that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// Which.
+    pub method: Method,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl From<&AuditEvent> for Record {
+    fn from(event: &AuditEvent) -> Self {
+        let evidence = &event.evidence;
+        Self {
+            id: event.id.to_string(),
+            time: event.time.to_string(),
+            sender: event.sender.clone(),
+            recipient: event.recipient.clone(),
+            state: event.state,
+            method: event.method,
+            reason: event.reason.clone(),
+            tls: tls(evidence),
+            remote: evidence.remote.as_ref().map(remote_text),
+            reply: event.reply.clone(),
+            event: event.event.to_string(),
+            rule: evidence.rule.clone(),
+            configuration: evidence.configuration.clone(),
+            required: evidence.required,
+            achieved: evidence.achieved,
+            passed_over: evidence
+                .passed_over
+                .iter()
+                .map(|(method, reason)| PassedOver {
+                    method: *method,
+                    reason: *reason,
+                })
+                .collect(),
+        }
+    }
+}
+
+fn tls(evidence: &Evidence) -> Option<TlsRecord> {
+    evidence.tls.as_ref().map(|tls| TlsRecord {
+        version: tls.version.clone(),
+        cipher: tls.cipher.clone(),
+        group: tls.group.clone(),
+        certificate: tls.certificate.as_ref().map(|c| CertificateRecord {
+            sha256: c.sha256.clone(),
+            names: c.names.clone(),
+            not_after: c.not_after.map(|at| at.to_string()),
+        }),
+        authenticated_by: evidence.authenticated_by.map(|by| by.as_str().to_owned()),
+    })
+}
+
+/// A host as Postfix's logs name it: `mx.example[192.0.2.1]:25`.
+pub(in crate::outcome) fn remote_text(remote: &Remote) -> String {
+    match remote.address {
+        Some(address) => format!("{}[{}]:{}", remote.name, address.ip(), address.port()),
+        None => remote.name.clone(),
+    }
+}

@@ -1,0 +1,284 @@
+//! One question, one decision.
+//!
+//! Owns the evaluation of rules. Holds always: the first rule that matches
+//! decides, what it leaves unset is `[security]`'s; [`Policy::decide`] and
+//! [`Policy::explain`] try rules through the same function, so that what is
+//! explained is what is done. Called by `delivery` at each attempt and by
+//! `explain`.
+
+use std::fmt;
+
+use crate::types::{Host, Mailbox, Message, Origin, Principal};
+
+use super::pattern::Pattern;
+use super::{Rule, Settings, Treatment};
+
+/// What policy is asked: facts of one recipient of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// The recipient.
+    pub recipient: &'a Mailbox,
+    /// The sender; `None` is `<>`.
+    pub sender: Option<&'a Mailbox>,
+    /// The account that submitted, if one did.
+    pub account: Option<&'a str>,
+    /// The `bind` of the listener it came through, if it did.
+    pub listener: Option<&'a str>,
+    /// Whether Postern itself wrote it.
+    pub own_mail: bool,
+}
+
+impl<'a> Question<'a> {
+    /// The question about one recipient of a message in the spool.
+    #[must_use]
+    pub fn about(message: &'a Message, recipient: &'a Mailbox) -> Self {
+        let (account, listener) = match &message.origin {
+            Origin::Submitted(source) => match &source.principal {
+                Principal::Account(name) => (Some(name.as_str()), Some(source.listener.as_str())),
+                Principal::Network(_) | Principal::Certificate(_) => {
+                    (None, Some(source.listener.as_str()))
+                }
+            },
+            Origin::Own(_) => (None, None),
+        };
+        Self {
+            recipient,
+            sender: message.envelope.sender.as_ref(),
+            account,
+            listener,
+            own_mail: message.is_own_mail(),
+        }
+    }
+}
+
+/// What is to be done, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Methods and level.
+    pub treatment: Treatment,
+    /// The rule that decided; `None`: `[security]`.
+    pub rule: Option<String>,
+    /// The configuration in force, for the evidence.
+    pub configuration: String,
+}
+
+/// A condition of `when` (design section 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// `recipient`.
+    Recipient,
+    /// `sender`.
+    Sender,
+    /// `recipient_domain`.
+    RecipientDomain,
+    /// `sender_domain`.
+    SenderDomain,
+    /// `account`.
+    Account,
+    /// `listener`.
+    Listener,
+}
+
+impl Condition {
+    /// The key in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recipient => "recipient",
+            Self::Sender => "sender",
+            Self::RecipientDomain => "recipient_domain",
+            Self::SenderDomain => "sender_domain",
+            Self::Account => "account",
+            Self::Listener => "listener",
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What came of trying one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// It matches and is the first to do so.
+    Decides,
+    /// It matches, but an earlier one decided.
+    TooLate,
+    /// The first of its conditions that doesn't hold.
+    Fails(Condition),
+}
+
+/// One rule's trial, for `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleTrial {
+    /// The rule's name.
+    pub rule: String,
+    /// What came of it.
+    pub trial: Trial,
+}
+
+/// The rules of one configuration, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    default: Treatment,
+    rules: Vec<ReadyRule>,
+    dsn_cleartext: bool,
+    configuration: String,
+}
+
+/// A rule with its patterns made ready.
+#[derive(Debug, Clone)]
+struct ReadyRule {
+    name: String,
+    treatment: Treatment,
+    conditions: Vec<(Condition, Vec<Pattern>)>,
+}
+
+impl Policy {
+    /// Makes the settings ready. `configuration` names the file in force: the
+    /// first 16 hex digits of its SHA-256.
+    #[must_use]
+    pub fn new(settings: Settings, configuration: String) -> Self {
+        let rules = settings
+            .rules
+            .into_iter()
+            .map(|rule| ReadyRule::new(rule, &settings.default))
+            .collect();
+        Self {
+            default: settings.default,
+            rules,
+            dsn_cleartext: settings.dsn_cleartext,
+            configuration,
+        }
+    }
+
+    /// The answer for one recipient: the first matching rule's, or
+    /// `[security]`'s. Own mail takes of it the level, and the methods that own
+    /// mail may use (design section 3.3).
+    #[must_use]
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        let facts = Facts::of(question);
+        let rule = self.rules.iter().find(|rule| rule.unmet(&facts).is_none());
+        let mut treatment = rule.map_or(&self.default, |rule| &rule.treatment).clone();
+        if question.own_mail {
+            treatment.methods = treatment.methods.for_own_mail(self.dsn_cleartext);
+        }
+        Decision {
+            treatment,
+            rule: rule.map(|rule| rule.name.clone()),
+            configuration: self.configuration.clone(),
+        }
+    }
+
+    /// Every rule in order with what came of it.
+    #[must_use]
+    pub fn explain(&self, question: &Question<'_>) -> Vec<RuleTrial> {
+        let facts = Facts::of(question);
+        let mut decided = false;
+        self.rules
+            .iter()
+            .map(|rule| RuleTrial {
+                rule: rule.name.clone(),
+                trial: match rule.unmet(&facts) {
+                    Some(condition) => Trial::Fails(condition),
+                    None if std::mem::replace(&mut decided, true) => Trial::TooLate,
+                    None => Trial::Decides,
+                },
+            })
+            .collect()
+    }
+}
+
+impl ReadyRule {
+    fn new(rule: Rule, default: &Treatment) -> Self {
+        let when = &rule.when;
+        let conditions = [
+            (Condition::Recipient, &when.recipient),
+            (Condition::Sender, &when.sender),
+            (Condition::RecipientDomain, &when.recipient_domain),
+            (Condition::SenderDomain, &when.sender_domain),
+            (Condition::Account, &when.account),
+            (Condition::Listener, &when.listener),
+        ];
+        let conditions = conditions
+            .into_iter()
+            .filter(|(_, texts)| !texts.is_empty())
+            .map(|(condition, texts)| {
+                let ready = texts.iter().map(|text| ready(condition, text));
+                (condition, ready.collect())
+            })
+            .collect();
+        Self {
+            conditions,
+            treatment: Treatment {
+                methods: rule.methods.unwrap_or_else(|| default.methods.clone()),
+                tls_level: rule.tls_level.unwrap_or(default.tls_level),
+            },
+            name: rule.name,
+        }
+    }
+
+    /// The first condition that doesn't hold; `None`: the rule matches.
+    fn unmet(&self, facts: &Facts) -> Option<Condition> {
+        let (condition, _) = self.conditions.iter().find(|(condition, patterns)| {
+            let holds = match facts.get(*condition) {
+                Some(text) => patterns.iter().any(|pattern| pattern.matches(text)),
+                None => patterns.iter().any(Pattern::is_empty),
+            };
+            !holds
+        })?;
+        Some(*condition)
+    }
+}
+
+fn ready(condition: Condition, text: &str) -> Pattern {
+    match condition {
+        Condition::Recipient | Condition::Sender => Pattern::address(text),
+        Condition::RecipientDomain | Condition::SenderDomain => Pattern::domain(text),
+        Condition::Account | Condition::Listener => Pattern::text(text),
+    }
+}
+
+/// A question's texts in lower case, made once for all rules. A host may be an
+/// address literal: it counts as a domain here, lest a rule for all domains
+/// leave it out.
+struct Facts {
+    recipient: String,
+    sender: Option<String>,
+    recipient_domain: String,
+    sender_domain: Option<String>,
+    account: Option<String>,
+    listener: Option<String>,
+}
+
+impl Facts {
+    fn of(question: &Question<'_>) -> Self {
+        let host = |host: &Host| host.to_string().to_lowercase();
+        Self {
+            recipient: question.recipient.to_string().to_lowercase(),
+            sender: question.sender.map(|s| s.to_string().to_lowercase()),
+            recipient_domain: host(question.recipient.host()),
+            sender_domain: question.sender.map(|s| host(s.host())),
+            account: question.account.map(str::to_lowercase),
+            listener: question.listener.map(str::to_lowercase),
+        }
+    }
+
+    fn get(&self, condition: Condition) -> Option<&str> {
+        match condition {
+            Condition::Recipient => Some(&self.recipient),
+            Condition::Sender => self.sender.as_deref(),
+            Condition::RecipientDomain => Some(&self.recipient_domain),
+            Condition::SenderDomain => self.sender_domain.as_deref(),
+            Condition::Account => self.account.as_deref(),
+            Condition::Listener => self.listener.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,287 @@
+//! Tables over rules and questions.
+
+use super::super::Conditions;
+use super::*;
+use crate::types::{
+    BodyType, Envelope, MessageFacts, MethodsList, OwnMailKind, Protocol, QueueId, Source,
+    Timestamp, TlsLevel,
+};
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+fn rule(name: &str, when: Conditions) -> Rule {
+    Rule {
+        name: name.into(),
+        when,
+        methods: None,
+        tls_level: None,
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    vec![text.to_owned()]
+}
+
+fn policy(rules: Vec<Rule>) -> Policy {
+    let settings = Settings {
+        rules,
+        ..Settings::default()
+    };
+    Policy::new(settings, "0123456789abcdef".into())
+}
+
+/// Whether one rule with these conditions catches `anna@a.example` →
+/// `bob@b.example`, submitted by the account `App` through `[::]:587`.
+fn catches(when: Conditions) -> bool {
+    let (sender, recipient) = (mailbox("Anna@a.example"), mailbox("bob@b.example"));
+    let question = Question {
+        recipient: &recipient,
+        sender: Some(&sender),
+        account: Some("App"),
+        listener: Some("[::]:587"),
+        own_mail: false,
+    };
+    policy(vec![rule("r", when)])
+        .decide(&question)
+        .rule
+        .is_some()
+}
+
+#[test]
+fn each_condition() {
+    type Set = fn(&mut Conditions, Vec<String>);
+    let sets: [(Set, &str, &str); 6] = [
+        (|c, v| c.recipient = v, "BOB@*", "anna@*"),
+        (|c, v| c.sender = v, "anna@A.example", "bob@*"),
+        (|c, v| c.recipient_domain = v, "B.Example.", "a.example"),
+        (|c, v| c.sender_domain = v, ".example", ".a.example"),
+        (|c, v| c.account = v, "app", "application"),
+        (|c, v| c.listener = v, "*:587", "*:25"),
+    ];
+    for (set, good, bad) in sets {
+        for (texts, expected) in [
+            (vec![], true),
+            (words(good), true),
+            (words(bad), false),
+            (words(""), false),
+            (vec![bad.to_owned(), good.to_owned()], true),
+        ] {
+            let mut when = Conditions::default();
+            set(&mut when, texts.clone());
+            assert_eq!(catches(when), expected, "{texts:?}");
+        }
+    }
+}
+
+#[test]
+fn all_conditions_must_hold() {
+    let both = Conditions {
+        recipient_domain: words("b.example"),
+        account: words("app"),
+        ..Conditions::default()
+    };
+    assert!(catches(both.clone()));
+    assert!(!catches(Conditions {
+        account: words("other"),
+        ..both
+    }));
+}
+
+#[test]
+fn i19_the_null_sender_is_matched_by_the_empty_pattern_alone() {
+    let recipient = mailbox("bob@b.example");
+    let question = Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: false,
+    };
+    for (text, matches) in [("", true), ("*", false), ("<>", false)] {
+        for when in [
+            Conditions {
+                sender: words(text),
+                ..Conditions::default()
+            },
+            Conditions {
+                sender_domain: words(text),
+                ..Conditions::default()
+            },
+            Conditions {
+                account: words(text),
+                ..Conditions::default()
+            },
+            Conditions {
+                listener: words(text),
+                ..Conditions::default()
+            },
+        ] {
+            let decision = policy(vec![rule("r", when)]).decide(&question);
+            assert_eq!(decision.rule.is_some(), matches, "{text}");
+        }
+    }
+}
+
+#[test]
+fn i16_an_address_literal_is_caught_by_a_rule_for_all_domains() {
+    let recipient = mailbox("bob@[IPv6:2001:db8::1]");
+    let question = Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: false,
+    };
+    for (text, matches) in [
+        ("*", true),
+        ("[ipv6:2001:DB8::1]", true),
+        ("b.example", false),
+    ] {
+        let when = Conditions {
+            recipient_domain: words(text),
+            ..Conditions::default()
+        };
+        let decision = policy(vec![rule("r", when)]).decide(&question);
+        assert_eq!(decision.rule.is_some(), matches, "{text}");
+    }
+}
+
+#[test]
+fn the_first_match_decides_and_the_rest_is_explained() {
+    let to = |text: &str| Conditions {
+        recipient_domain: words(text),
+        ..Conditions::default()
+    };
+    let policy = policy(vec![
+        rule("other", to("c.example")),
+        Rule {
+            methods: Some(MethodsList::parse(&["tls", "drop"]).unwrap()),
+            ..rule("first", to("*.example"))
+        },
+        Rule {
+            tls_level: Some(TlsLevel::Authenticated),
+            ..rule("second", to("b.example"))
+        },
+    ]);
+    let recipient = mailbox("bob@b.example");
+    let question = Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: false,
+    };
+    let decision = policy.decide(&question);
+    assert_eq!(decision.rule.as_deref(), Some("first"));
+    assert_eq!(decision.configuration, "0123456789abcdef");
+    assert_eq!(decision.treatment.methods.to_string(), "tls > drop");
+    // What the rule leaves unset is the default's.
+    assert_eq!(decision.treatment.tls_level, TlsLevel::Encrypted);
+    let trials: Vec<_> = policy
+        .explain(&question)
+        .into_iter()
+        .map(|t| (t.rule, t.trial))
+        .collect();
+    assert_eq!(
+        trials,
+        [
+            ("other".into(), Trial::Fails(Condition::RecipientDomain)),
+            ("first".into(), Trial::Decides),
+            ("second".into(), Trial::TooLate),
+        ]
+    );
+    let unset = Policy::new(Settings::default(), String::new()).decide(&question);
+    assert_eq!((unset.rule, unset.treatment), (None, Treatment::default()));
+}
+
+#[test]
+fn unset_parts_are_those_of_security() {
+    let settings = Settings {
+        default: Treatment {
+            methods: MethodsList::parse(&["tls", "cleartext"]).unwrap(),
+            tls_level: TlsLevel::Authenticated,
+        },
+        rules: vec![rule("r", Conditions::default())],
+        dsn_cleartext: false,
+    };
+    let recipient = mailbox("bob@b.example");
+    let question = Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: false,
+    };
+    let decision = Policy::new(settings.clone(), String::new()).decide(&question);
+    assert_eq!(decision.rule.as_deref(), Some("r"));
+    assert_eq!(decision.treatment, settings.default);
+}
+
+#[test]
+fn own_mail_uses_the_recipients_list_without_drop() {
+    let recipient = mailbox("anna@a.example");
+    let question = Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: true,
+    };
+    for (list, dsn_cleartext, methods) in [
+        (&["tls", "drop"][..], false, "tls > bounce"),
+        (&["tls", "drop"], true, "tls > cleartext > bounce"),
+        (&["tls", "cleartext"], false, "tls > cleartext > bounce"),
+    ] {
+        let settings = Settings {
+            rules: vec![Rule {
+                methods: Some(MethodsList::parse(list).unwrap()),
+                tls_level: Some(TlsLevel::Authenticated),
+                ..rule("r", Conditions::default())
+            }],
+            dsn_cleartext,
+            ..Settings::default()
+        };
+        let decision = Policy::new(settings, String::new()).decide(&question);
+        assert_eq!(decision.treatment.methods.to_string(), methods);
+        assert_eq!(decision.treatment.tls_level, TlsLevel::Authenticated);
+    }
+}
+
+#[test]
+fn questions_about_a_message() {
+    let (sender, recipient) = (mailbox("anna@a.example"), mailbox("bob@b.example"));
+    let at = Timestamp::from_micros(0);
+    let mut message = Message {
+        id: QueueId::new(at, [0; 4]),
+        received_at: at,
+        origin: Origin::Submitted(Source {
+            principal: Principal::Account("app".into()),
+            listener: "[::]:587".into(),
+            client: "192.0.2.1".parse().unwrap(),
+            protocol: Protocol::Esmtpsa,
+        }),
+        envelope: Envelope {
+            sender: Some(sender.clone()),
+            recipients: vec![recipient.clone()],
+            body: BodyType::SevenBit,
+        },
+        facts: MessageFacts {
+            size: 0,
+            eight_bit: false,
+            message_id: None,
+        },
+    };
+    let question = Question::about(&message, &recipient);
+    assert_eq!(question.sender, Some(&sender));
+    assert_eq!(
+        (question.account, question.listener),
+        (Some("app"), Some("[::]:587"))
+    );
+    assert!(!question.own_mail);
+    message.origin = Origin::Own(OwnMailKind::Dsn { about: message.id });
+    let question = Question::about(&message, &recipient);
+    assert_eq!((question.account, question.listener), (None, None));
+    assert!(question.own_mail);
+}

@@ -1,0 +1,132 @@
+//! Answers to the control socket's questions, from the rooms that know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::control::{
+    Answer, PAGE, QueueFilter, QueueStats, QueuedMessage, QueuedRecipient, Request, SiteStats,
+    parse_id,
+};
+use crate::queue::{Questions, SiteError};
+use crate::spool::{Filter, SpoolError, Store, Stored};
+use crate::types::{Domain, Mailbox};
+
+/// Sites that `queue stats` names.
+const SITES: usize = 100;
+
+/// What is needed to answer.
+#[derive(Clone)]
+pub(super) struct Answers {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) queue: Questions,
+}
+
+impl Answers {
+    pub(super) async fn to(&self, request: Request) -> Answer {
+        let answer = match request {
+            Request::QueueList { filter, after } => self.list(filter, after).await,
+            Request::QueueShow { id } => self.show(&id).await,
+            Request::QueueStats => self.stats().await,
+        };
+        answer.unwrap_or_else(|error| Answer::Failed { error })
+    }
+
+    async fn list(&self, filter: QueueFilter, after: Option<String>) -> Result<Answer, String> {
+        let domain = filter.domain.as_deref().map(Domain::parse).transpose();
+        let filter = Filter {
+            domain: domain.map_err(|e| e.to_string())?,
+            sender: filter.sender,
+            state: filter.state,
+        };
+        let after = after.as_deref().map(parse_id).transpose()?;
+        let page = self.store.list(&filter, after, PAGE).await;
+        let page = page.map_err(|e| e.to_string())?;
+        let full = page.len() == PAGE;
+        let next = page
+            .last()
+            .filter(|_| full)
+            .map(|m| m.message.id.to_string());
+        let messages = page.iter().map(queued_message).collect();
+        Ok(Answer::Queue { messages, next })
+    }
+
+    async fn show(&self, id: &str) -> Result<Answer, String> {
+        let id = parse_id(id)?;
+        match self.store.load(id).await {
+            Ok(stored) => Ok(Answer::Message {
+                message: queued_message(&stored),
+            }),
+            Err(SpoolError::Unknown) => Err(format!(
+                "no message {id} is queued; `postern audit show {id}` tells what became of it"
+            )),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    async fn stats(&self) -> Result<Answer, String> {
+        let counts = self.store.stats().await.map_err(|e| e.to_string())?;
+        let mut recipients = BTreeMap::new();
+        recipients.insert("queued".to_owned(), counts.recipients);
+        recipients.insert("dead".to_owned(), counts.dead);
+        let mut sites: Vec<SiteStats> = self
+            .queue
+            .stats()
+            .await
+            .into_iter()
+            .map(|site| SiteStats {
+                site: site.site,
+                connections: site.connections,
+                ready: site.ready,
+                backoff_until: site.backoff_until.map(|at| at.to_string()),
+                last_error: site.last_error.as_ref().map(site_error),
+            })
+            .collect();
+        sites.sort_by_key(|site| std::cmp::Reverse(site.ready));
+        sites.truncate(SITES);
+        Ok(Answer::Stats {
+            stats: QueueStats {
+                messages: counts.messages,
+                recipients,
+                octets: counts.octets,
+                oldest: counts.oldest.map(|at| at.to_string()),
+                disk: counts.disk,
+                sites,
+            },
+        })
+    }
+}
+
+/// `no-starttls (5.7.10) at start-tls`, without remote text.
+fn site_error(error: &SiteError) -> String {
+    let code = error
+        .code
+        .map(|code| format!(" {code}"))
+        .unwrap_or_default();
+    format!("{} ({}{code})", error.reason, error.status)
+}
+
+fn queued_message(stored: &Stored) -> QueuedMessage {
+    let message = &stored.message;
+    let recipients = message.envelope.recipients.iter().zip(&stored.recipients);
+    QueuedMessage {
+        id: message.id.to_string(),
+        sender: message
+            .envelope
+            .sender
+            .as_ref()
+            .map(Mailbox::to_string)
+            .unwrap_or_default(),
+        size: message.facts.size,
+        received_at: message.received_at.to_string(),
+        recipients: recipients
+            .map(|(address, status)| QueuedRecipient {
+                address: address.to_string(),
+                state: status.state,
+                attempts: status.attempts,
+                next_attempt: status.next_attempt.map(|at| at.to_string()),
+                method: status.method.map(|method| method.to_string()),
+                last_reply: status.last_reply.clone(),
+            })
+            .collect(),
+    }
+}

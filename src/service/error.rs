@@ -1,0 +1,66 @@
+//! Why the daemon doesn't start.
+
+use std::path::PathBuf;
+
+use crate::delivery::DeliveryError;
+use crate::dns::ResolverError;
+use crate::ingress::StartError;
+use crate::spool::OpenError;
+
+/// Why the daemon doesn't start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The asynchronous runtime can't be made.
+    #[error("the runtime can't be started: {0}")]
+    Runtime(#[source] std::io::Error),
+    /// A folder can't be made.
+    #[error("{path}: {source}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The spool can't be opened.
+    #[error("the spool can't be opened: {0}")]
+    Spool(#[from] OpenError),
+    /// The audit can't be opened.
+    #[error("the audit can't be opened: {0}")]
+    Audit(#[source] std::io::Error),
+    /// No resolver.
+    #[error("DNS: {0}")]
+    Dns(#[from] ResolverError),
+    /// Delivery can't be set up.
+    #[error("{0}")]
+    Delivery(#[from] DeliveryError),
+    /// A listener can't be set up.
+    #[error("{0}")]
+    Ingress(#[from] StartError),
+    /// The control socket can't be made.
+    #[error("the control socket {path}: {source}", path = path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Signals can't be received.
+    #[error("signals can't be received: {0}")]
+    Signals(#[source] std::io::Error),
+}
+
+impl ServeError {
+    /// Whether starting again can't help before the operator changes something:
+    /// exit 78, at which systemd stops trying.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Spool(e) => matches!(
+                e,
+                OpenError::MissingKey(_) | OpenError::WrongKey(_) | OpenError::BadKey { .. }
+            ),
+            Self::Delivery(_) | Self::Ingress(_) => true,
+            _ => false,
+        }
+    }
+}

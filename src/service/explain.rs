@@ -1,0 +1,245 @@
+//! `postern explain`: what would happen, by the code that delivers.
+//!
+//! Owns the story's form: the JSON is part of the contract (design section 4.1),
+//! the text is for people.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::delivery::{Deliverer, Explanation, Hop};
+use crate::dns::DnsResolver;
+use crate::policy::{Policy, Question, Trial};
+use crate::sys::{SystemClock, SystemEntropy, TcpDialler};
+use crate::types::{Demand, Ending, Failure, Mailbox, Required};
+
+/// The message in question.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// To whom.
+    pub recipient: Mailbox,
+    /// From whom; `None` is `<>`.
+    pub sender: Option<Mailbox>,
+    /// The account that submits.
+    pub account: Option<String>,
+    /// The listener it comes through.
+    pub listener: Option<String>,
+}
+
+/// What would happen, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Story {
+    recipient: String,
+    /// The rule that decides; null: `[security]`.
+    rule: Option<String>,
+    configuration: String,
+    rules: Vec<RuleStory>,
+    methods: Vec<MethodStory>,
+    ending: &'static str,
+    /// The `domain` of the fixed route that replaces MX.
+    route: Option<String>,
+    logs_in: bool,
+    site: Option<String>,
+    hosts: Vec<HostStory>,
+    /// Why there is no host to try.
+    no_route: Option<NoRouteStory>,
+}
+
+/// One rule's part.
+#[derive(Debug, Clone, Serialize)]
+struct RuleStory {
+    name: String,
+    /// `decides`, `too-late`, or the condition that doesn't hold.
+    outcome: &'static str,
+    condition: Option<&'static str>,
+}
+
+/// One method's part.
+#[derive(Debug, Clone, Serialize)]
+struct MethodStory {
+    method: &'static str,
+    must_prove: Option<&'static str>,
+    because: Option<String>,
+}
+
+/// One host's part.
+#[derive(Debug, Clone, Serialize)]
+struct HostStory {
+    host: String,
+    port: u16,
+    preference: u16,
+    addresses: Vec<String>,
+    /// Why it can't be tried.
+    reason: Option<&'static str>,
+}
+
+/// Why there is no host.
+#[derive(Debug, Clone, Serialize)]
+struct NoRouteStory {
+    permanent: bool,
+    reason: &'static str,
+    status: String,
+}
+
+/// Asks policy and DNS with the configuration in the file, as delivery would.
+///
+/// # Errors
+/// What can't be set up, in words.
+pub fn explain(config: &Config, case: &Case) -> Result<Story, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
+        let resolver = Arc::new(DnsResolver::new(&config.dns).map_err(|e| e.to_string())?);
+        let deliverer = Deliverer::new(
+            config.delivery.clone(),
+            policy,
+            resolver,
+            Arc::new(TcpDialler),
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy::default()),
+        )
+        .map_err(|e| e.to_string())?;
+        let question = Question {
+            recipient: &case.recipient,
+            sender: case.sender.as_ref(),
+            account: case.account.as_deref(),
+            listener: case.listener.as_deref(),
+            own_mail: false,
+        };
+        let explanation = deliverer.explain(question).await;
+        Ok(Story::new(&case.recipient, explanation))
+    })
+}
+
+impl Story {
+    fn new(recipient: &Mailbox, explanation: Explanation) -> Self {
+        let decision = explanation.decision;
+        let route = explanation.route;
+        let fixed = route.as_ref().ok().and_then(|route| route.fixed.as_ref());
+        let rules = explanation.trials.into_iter().map(|trial| RuleStory {
+            name: trial.rule,
+            outcome: match trial.trial {
+                Trial::Decides => "decides",
+                Trial::TooLate => "too-late",
+                Trial::Fails(_) => "fails",
+            },
+            condition: match trial.trial {
+                Trial::Fails(condition) => Some(condition.as_str()),
+                _ => None,
+            },
+        });
+        let methods = explanation.required.iter();
+        Self {
+            recipient: recipient.to_string(),
+            rules: rules.collect(),
+            methods: methods
+                .map(|(method, required)| MethodStory {
+                    method: method.as_str(),
+                    must_prove: required.level().map(|level| level.as_str()),
+                    because: because(required),
+                })
+                .collect(),
+            ending: match decision.treatment.methods.ending() {
+                Ending::Bounce => "bounce",
+                Ending::Drop => "drop",
+            },
+            rule: decision.rule,
+            configuration: decision.configuration,
+            route: fixed.map(|fixed| fixed.pattern.clone()),
+            logs_in: explanation.logs_in,
+            site: route.as_ref().ok().map(|route| route.site.to_string()),
+            hosts: explanation.hosts.into_iter().map(host_story).collect(),
+            no_route: route.err().map(|no| NoRouteStory {
+                permanent: no.permanent,
+                reason: no.failure.reason.as_str(),
+                status: no.failure.status,
+            }),
+        }
+    }
+}
+
+fn because(required: &Required) -> Option<String> {
+    required.by().map(|demand| match demand {
+        Demand::Operator(Some(rule)) => format!("rule \"{rule}\""),
+        Demand::Operator(None) => "[security]".to_owned(),
+        Demand::Method => "the method itself".to_owned(),
+        Demand::Credentials => "the route logs in".to_owned(),
+    })
+}
+
+fn host_story((hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>)) -> HostStory {
+    HostStory {
+        host: hop.host.to_string(),
+        port: hop.port,
+        preference: hop.preference,
+        reason: addresses.as_ref().err().map(|e| e.reason.as_str()),
+        addresses: addresses
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "recipient: {}", self.recipient)?;
+        for rule in &self.rules {
+            let name = &rule.name;
+            match (rule.outcome, rule.condition) {
+                ("decides", _) => writeln!(f, "rule \"{name}\": decides")?,
+                ("too-late", _) => {
+                    writeln!(f, "rule \"{name}\": matches, but an earlier one decided")?
+                }
+                (_, condition) => writeln!(
+                    f,
+                    "rule \"{name}\": does not match ({})",
+                    condition.unwrap_or("no condition")
+                )?,
+            }
+        }
+        if self.rule.is_none() {
+            writeln!(f, "no rule matches: [security] decides")?;
+        }
+        for method in &self.methods {
+            match (method.must_prove, &method.because) {
+                (Some(level), Some(because)) => {
+                    writeln!(
+                        f,
+                        "method {}: must prove {level}, for {because}",
+                        method.method
+                    )?;
+                }
+                _ => writeln!(f, "method {}: proves nothing", method.method)?,
+            }
+        }
+        writeln!(f, "otherwise: {}", self.ending)?;
+        if let Some(pattern) = &self.route {
+            let login = if self.logs_in { ", with a login" } else { "" };
+            writeln!(f, "route \"{pattern}\" replaces MX{login}")?;
+        }
+        if let Some(no) = &self.no_route {
+            let then = if no.permanent {
+                "not delivered"
+            } else {
+                "tried again later"
+            };
+            return write!(f, "no host: {} ({}): {then}", no.reason, no.status);
+        }
+        write!(f, "hosts, in the order tried:")?;
+        for host in &self.hosts {
+            write!(f, "\n  {} {}:{}", host.preference, host.host, host.port)?;
+            match host.reason {
+                Some(reason) => write!(f, " ({reason})")?,
+                None => write!(f, " {}", host.addresses.join(" "))?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! The daemon's life: build the rooms in order, run, stop in order.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+
+use super::answers::Answers;
+use super::{ServeError, control, logging, signals};
+use crate::config::Config;
+use crate::delivery::Deliverer;
+use crate::dns::DnsResolver;
+use crate::ingress::Ingress;
+use crate::outcome::Outcome;
+use crate::outcome::audit::AuditLog;
+use crate::policy::Policy;
+use crate::queue::Queue;
+use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
+use crate::sys::{RealDisk, SystemClock, SystemEntropy, TcpDialler};
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// [`ServeError`] where it can't start; what was accepted is safe in any case.
+pub fn serve(config: Config) -> Result<(), ServeError> {
+    logging::start();
+    logging::hush_panics();
+    // Core dumps would hold mail (design section 3.5).
+    if let Err(e) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0) {
+        tracing::warn!("core dumps can't be switched off: {e}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> Result<(), ServeError> {
+    let clock = Arc::new(SystemClock);
+    let entropy = Arc::new(SystemEntropy::default());
+    make_folder(&config.data_dir)?;
+    let (store, fresh) = open_spool(&config).await?;
+    let store: Arc<dyn Store> = store;
+
+    let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
+    let resolver = Arc::new(DnsResolver::new(&config.dns)?);
+    let deliverer = Arc::new(Deliverer::new(
+        config.delivery.clone(),
+        policy,
+        resolver,
+        Arc::new(TcpDialler),
+        clock.clone(),
+        entropy.clone(),
+    )?);
+    let outcome = Arc::new(Outcome::new(
+        config.outcome.clone(),
+        clock.clone(),
+        entropy.clone(),
+    ));
+
+    let (stop, stopping) = watch::channel(false);
+    let ingress = Ingress::start(
+        config.ingress.clone(),
+        Arc::clone(&store),
+        clock.clone(),
+        entropy.clone(),
+        stopping.clone(),
+    )?;
+    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
+        path: config.control.clone(),
+        source,
+    })?;
+    let queue = Queue {
+        settings: config.queue.clone(),
+        store: Arc::clone(&store),
+        fresh,
+        deliver: deliverer,
+        outcome,
+        clock,
+        entropy,
+        shutdown: stopping,
+    };
+    let queue = queue.start();
+    let answers = Answers {
+        store: Arc::clone(&store),
+        queue: queue.questions(),
+    };
+    let answering = tokio::spawn(control::serve(socket, answers));
+    tell_ready(&config, &ingress);
+
+    signals::stop().await.map_err(ServeError::Signals)?;
+    tracing::info!("stopping");
+    notify(NotifyState::Stopping);
+    let _ = stop.send(true);
+    tokio::join!(ingress.join(), queue.join());
+    answering.abort();
+    store.close().await;
+    let _ = std::fs::remove_file(&config.control);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> Result<(), ServeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(folder)
+        .map_err(|source| ServeError::Folder {
+            path: folder.to_owned(),
+            source,
+        })
+}
+
+/// Opens the spool, which recovers what a crash left, and tells what it found.
+async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
+    let events = AuditLog::open(Arc::new(RealDisk), &config.outcome.audit_folder)
+        .map_err(ServeError::Audit)?;
+    let settings = config.spool.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        JournalStore::open(
+            settings,
+            Arc::new(RealDisk),
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy::default()),
+            Box::new(events),
+        )
+    });
+    let (store, fresh, opened) = opening
+        .await
+        .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
+    report(&opened);
+    Ok((store, fresh))
+}
+
+/// Names what the opening found; what is lost, as an error.
+fn report(opened: &Opened) {
+    tracing::info!(
+        "spool open: clean={} replayed={} damaged={}",
+        opened.was_clean,
+        opened.replayed,
+        opened.damaged.len()
+    );
+    if let Some(reason) = &opened.rebuilt {
+        tracing::warn!("spool: the index was rebuilt from the journal: {reason:?}");
+    }
+    if let Some(cut) = &opened.cut {
+        tracing::warn!(
+            "spool: a torn end of {} octets, never acknowledged, was cut from segment {} at {}",
+            cut.octets,
+            cut.segment,
+            cut.offset
+        );
+    }
+    for record in &opened.damaged {
+        let id = record.id.map(|id| id.to_string());
+        tracing::error!(
+            "spool: {} damaged octets in segment {} at {}, message {}; a copy is in damaged/",
+            record.octets,
+            record.segment,
+            record.offset,
+            id.as_deref().unwrap_or("unknown")
+        );
+    }
+}
+
+fn tell_ready(config: &Config, ingress: &Ingress) {
+    for (listener, address) in config
+        .ingress
+        .listeners
+        .iter()
+        .zip(ingress.local_addresses())
+    {
+        tracing::info!("listening on {address} ({})", listener.kind.as_str());
+    }
+    let default = &config.policy.default;
+    tracing::info!(
+        "ready: hostname={} methods=\"{}\" tls_level={} rules={} configuration={}",
+        config.hostname,
+        default.methods,
+        default.tls_level,
+        config.policy.rules.len(),
+        config.hash
+    );
+    notify(NotifyState::Ready);
+}
+
+fn notify(state: NotifyState<'_>) {
+    if let Err(e) = sd_notify::notify(&[state]) {
+        tracing::warn!("the service manager can't be told: {e}");
+    }
+}

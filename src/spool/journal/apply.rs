@@ -1,0 +1,153 @@
+//! What a record does to the index.
+//!
+//! Owns the one translation of records into index changes, used when a record is
+//! written and when it is read back, so that a rebuilt index is the index there
+//! was. Holds always: a record about a message that is not there does nothing.
+//! Called by the committer and by recovery.
+
+use crate::types::{QueueId, RecipientChange, RecipientStatus};
+
+use super::entry::Entry;
+use super::index::IndexError;
+use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead};
+use super::record::HEADER_LEN;
+use super::seal::sealed_len;
+use super::txn::{NewEntry, Txn};
+
+/// Octets of the index of a settlement that a new message in it is counted with,
+/// besides its own.
+const SLOT_OVERHEAD: u64 = 512;
+
+/// A record's place and length in octets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) at: Position,
+    pub(super) octets: u64,
+}
+
+/// Enters an accepted message.
+///
+/// # Errors
+/// [`IndexError`].
+pub(super) fn accept(
+    txn: &mut Txn<'_>,
+    head: &AcceptHead,
+    written: Written,
+) -> Result<(), IndexError> {
+    if txn.entry(head.message.id)?.is_some() {
+        return Ok(());
+    }
+    txn.insert(NewEntry {
+        message: &head.message,
+        place: Place {
+            at: written.at,
+            slot: 0,
+        },
+        size: head.body.size(),
+        extents: extents(written, &head.body),
+        statuses: None,
+    })
+}
+
+/// Moves a live message to its new place, with the statuses it has there.
+///
+/// # Errors
+/// [`IndexError`].
+pub(super) fn carry(
+    txn: &mut Txn<'_>,
+    head: &CarryHead,
+    written: Written,
+) -> Result<(), IndexError> {
+    let id = head.message.id;
+    if let Some(entry) = txn.entry(id)? {
+        // Were this record to vanish before the ones it replaces, they would
+        // bring the message back as it was.
+        txn.pin(written.at.segment, entry.place.at.segment);
+        txn.remove(id, &entry)?;
+    }
+    txn.insert(NewEntry {
+        message: &head.message,
+        place: Place {
+            at: written.at,
+            slot: 0,
+        },
+        size: head.body.size(),
+        extents: extents(written, &head.body),
+        statuses: Some(&head.statuses),
+    })
+}
+
+/// Applies a settlement's changes and enters its new messages.
+///
+/// # Errors
+/// [`IndexError`].
+pub(super) fn settle(
+    txn: &mut Txn<'_>,
+    id: QueueId,
+    head: &SettlementHead,
+    written: Written,
+) -> Result<(), IndexError> {
+    if let Some(entry) = txn.entry(id)? {
+        txn.pin(written.at.segment, entry.place.at.segment);
+        let mut statuses = txn.statuses(id, &entry)?;
+        if change(&mut statuses, &head.changes) {
+            txn.update(id, entry, &statuses)?;
+        }
+    }
+    for (slot, new) in (1u32..).zip(&head.messages) {
+        if txn.entry(new.message.id)?.is_some() {
+            continue;
+        }
+        txn.insert(NewEntry {
+            message: &new.message,
+            place: Place {
+                at: written.at,
+                slot,
+            },
+            size: new.octets,
+            extents: vec![(written.at.segment, new.octets + SLOT_OVERHEAD)],
+            statuses: None,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a settlement may be made: the message has something open, and every
+/// change names one of its recipients.
+pub(super) fn may_settle(entry: &Entry, changes: &[RecipientChange]) -> bool {
+    entry.open > 0 && changes.iter().all(|c| c.index < entry.recipients)
+}
+
+/// Final states stay as they are; says whether anything changed.
+fn change(statuses: &mut [RecipientStatus], changes: &[RecipientChange]) -> bool {
+    let mut changed = false;
+    for change in changes {
+        if let Some(status) = statuses.get_mut(change.index as usize)
+            && status.state.is_open()
+        {
+            *status = change.status.clone();
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Octets of a message in each segment it touches.
+fn extents(written: Written, body: &BodyPlan) -> Vec<(u32, u64)> {
+    let mut extents = vec![(written.at.segment, written.octets)];
+    if let BodyPlan::Parts(parts) = body {
+        for part in parts {
+            let octets = part_octets(part.octets);
+            match extents.iter_mut().find(|(s, _)| *s == part.at.segment) {
+                Some((_, sum)) => *sum += octets,
+                None => extents.push((part.at.segment, octets)),
+            }
+        }
+    }
+    extents
+}
+
+/// Octets of a part record that holds so many octets of a body.
+fn part_octets(plain: u32) -> u64 {
+    HEADER_LEN as u64 + sealed_len(0) + sealed_len(u64::from(plain))
+}

@@ -1,0 +1,251 @@
+//! Moving live messages out of segments that hold little else.
+//!
+//! Owns the choice of a segment and the moving. Holds always: a message moves
+//! with the statuses it has when the new record is written, by the committer,
+//! who alone changes them; it is sealed anew under the new segment's key; only a
+//! few are under way at a time, so that intake is not held up. Called by the
+//! keeper.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::types::{BodyError, Message, QueueId};
+
+use super::super::SpoolError;
+use super::body::{Cursor, JournalBody};
+use super::books::Books;
+use super::core::Core;
+use super::intake::PART;
+use super::job::{Content, HeldPart, Job, Reply};
+use super::locate::Located;
+use super::payload::{Place, Position, SettlementHead, decode};
+use super::record::Kind;
+use super::scan::{Item, Scan};
+use super::segments::{SEGMENT_SIZE, SegmentError};
+use super::txn::read_layout;
+
+/// Below this share of live octets a segment is compacted, in percent.
+const LIVE_SHARE: u64 = 20;
+/// Dead octets that are borne before the oldest segment is compacted whatever
+/// its share: it pins newer ones, which may be all dead.
+const DEAD_BORNE: u64 = 4 * SEGMENT_SIZE;
+/// Messages moved in one step.
+const STEP: usize = 32;
+/// Octets moved in one step.
+const STEP_OCTETS: u64 = 4 << 20;
+
+/// Which segment to compact, if any.
+///
+/// The second rule bounds the disk: since pins go to older segments only, the
+/// oldest has none, and once emptied it goes and frees others. Moving it costs
+/// at most one octet written for each dead octet there is.
+pub(super) fn choose(books: &Books, checkpoint: Position, stuck: &[u32]) -> Option<u32> {
+    let may = |number: u32| {
+        number < checkpoint.segment
+            && books.live_in(number) > 0
+            && !books.pending.contains_key(&number)
+            && !stuck.contains(&number)
+    };
+    let sparse = books
+        .lengths
+        .iter()
+        .filter(|(number, length)| {
+            may(**number) && books.live_in(**number) * 100 < **length * LIVE_SHARE
+        })
+        .min_by_key(|(number, _)| books.live_in(**number));
+    if let Some((number, _)) = sparse {
+        return Some(*number);
+    }
+    let live = books.live_octets();
+    let dead = books.disk().saturating_sub(live);
+    let (oldest, _) = books.lengths.first_key_value()?;
+    (dead > DEAD_BORNE.max(live) && may(*oldest)).then_some(*oldest)
+}
+
+/// A segment being emptied.
+pub(super) struct Compaction {
+    segment: u32,
+    queue: VecDeque<QueueId>,
+    is_stuck: bool,
+}
+
+impl Compaction {
+    /// Finds out who may live in the segment.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn begin(core: &Core, number: u32) -> Result<Self, SegmentError> {
+        let segment = core.segments.get(number)?;
+        let mut queue = VecDeque::new();
+        let mut scan = Scan::new(Arc::clone(&segment), 0, None)?;
+        while let Some(item) = scan.next()? {
+            let Item::Record {
+                header, content, ..
+            } = item
+            else {
+                continue;
+            };
+            if header.kind != Kind::Settlement {
+                queue.push_back(header.id);
+                continue;
+            }
+            let sealed = content.get(..header.head_len as usize).unwrap_or_default();
+            if let Ok(head) = header.open_head(&segment.key, sealed)
+                && let Ok(head) = decode::<SettlementHead>(&head)
+            {
+                queue.extend(head.messages.iter().map(|new| new.message.id));
+            }
+        }
+        // Parts of one message need not lie together.
+        let mut seen = std::collections::HashSet::new();
+        queue.retain(|id| seen.insert(*id));
+        Ok(Self {
+            segment: number,
+            queue,
+            is_stuck: false,
+        })
+    }
+
+    /// Which segment.
+    pub(super) fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// Whether a message could not be moved.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
+    /// Moves a few messages; says whether there are more.
+    ///
+    /// # Errors
+    /// Why the moving had to stop for now.
+    pub(super) fn step(&mut self, core: &Arc<Core>, jobs: &mpsc::Sender<Job>) -> io::Result<bool> {
+        let mut answers = Vec::new();
+        let mut octets = 0;
+        while answers.len() < STEP && octets < STEP_OCTETS {
+            let Some(id) = self.queue.pop_front() else {
+                break;
+            };
+            match self.carry(core, jobs, id) {
+                Ok(None) => {}
+                Ok(Some((size, answer))) => {
+                    octets += size;
+                    answers.push(answer);
+                }
+                Err(BodyError::Io(e)) => return Err(e),
+                Err(_) => self.is_stuck = true,
+            }
+        }
+        for answer in answers {
+            match answer.blocking_recv() {
+                // Unknown: settled, or moved, meanwhile.
+                Ok(Ok(()) | Err(SpoolError::Unknown)) => {}
+                Ok(Err(error)) => return Err(io::Error::other(error)),
+                Err(_) => return Err(io::Error::other("the committer has ended")),
+            }
+        }
+        Ok(!self.queue.is_empty())
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn carry(
+        &self,
+        core: &Arc<Core>,
+        jobs: &mpsc::Sender<Job>,
+        id: QueueId,
+    ) -> Result<Option<(u64, oneshot::Receiver<Result<(), SpoolError>>)>, BodyError> {
+        let Some((place, size)) = self.lives_here(core, id)? else {
+            return Ok(None);
+        };
+        let Located { message, .. } = core.locate(id, place).map_err(|e| match e {
+            SegmentError::Io(e) => BodyError::Io(e),
+            _ => BodyError::Damaged,
+        })?;
+        let mut cursor = JournalBody::new(Arc::clone(core), id, place, size).cursor();
+        let content = if size <= PART as u64 {
+            Content::Inline(read(&mut cursor, PART)?)
+        } else {
+            Content::Parts(move_parts(jobs, id, &mut cursor)?)
+        };
+        let (reply, answer) = oneshot::channel();
+        send(
+            jobs,
+            Job::Carry {
+                message: Message::clone(&message),
+                from: place,
+                content,
+                reply,
+            },
+        )?;
+        Ok(Some((size, answer)))
+    }
+
+    /// Where a message lies and its size, if any of it is in this segment.
+    fn lives_here(&self, core: &Core, id: QueueId) -> Result<Option<(Place, u64)>, BodyError> {
+        let found = core.read(|index| {
+            let Some(entry) = super::core::get_entry(index, id)? else {
+                return Ok(None);
+            };
+            let layout = read_layout(|key| index.get(key), id, &entry)?;
+            let is_here = layout.extents.iter().any(|(s, _)| *s == self.segment);
+            Ok(is_here.then_some((entry.place, entry.size)))
+        });
+        found.map_err(|e| BodyError::Io(io::Error::other(e)))
+    }
+}
+
+/// Writes a large body anew, part by part, cut as it was.
+fn move_parts(
+    jobs: &mpsc::Sender<Job>,
+    id: QueueId,
+    cursor: &mut Cursor,
+) -> Result<Vec<HeldPart>, BodyError> {
+    let mut parts = Vec::new();
+    loop {
+        let pieces = read(cursor, PART)?;
+        if pieces.is_empty() {
+            return Ok(parts);
+        }
+        let (reply, answer): (Reply<HeldPart>, _) = oneshot::channel();
+        send(
+            jobs,
+            Job::Part {
+                id,
+                number: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+                pieces,
+                is_carried: true,
+                reply,
+            },
+        )?;
+        let part = answer
+            .blocking_recv()
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        parts.push(part);
+    }
+}
+
+/// Reads up to `limit` octets; pieces never straddle it, since parts are whole
+/// multiples of chunks.
+fn read(cursor: &mut Cursor, limit: usize) -> Result<Vec<Bytes>, BodyError> {
+    let mut pieces = Vec::new();
+    let mut octets = 0;
+    while octets < limit {
+        let Some(piece) = cursor.next()? else {
+            break;
+        };
+        octets += piece.len();
+        pieces.push(piece);
+    }
+    Ok(pieces)
+}
+
+fn send(jobs: &mpsc::Sender<Job>, job: Job) -> io::Result<()> {
+    jobs.blocking_send(job)
+        .map_err(|_| io::Error::other("the committer has ended"))
+}

@@ -1,0 +1,73 @@
+//! Audit events on their way from the journal to their sink.
+//!
+//! Owns the sink and from where it is owed events. Holds always: events reach it
+//! in the journal's order; after a failure they are read again from the journal,
+//! so nothing gathers in memory. Fed by the committer, synced by the keeper.
+
+use std::io;
+
+use crate::types::AuditEvent;
+
+use super::super::EventSink;
+use super::payload::Position;
+
+/// The sink and its debts.
+pub(super) struct Events {
+    sink: Box<dyn EventSink>,
+    /// The first record whose events the sink did not take.
+    owed: Option<Position>,
+    /// Up to where the sink has made them durable.
+    synced: Position,
+}
+
+impl Events {
+    pub(super) fn new(sink: Box<dyn EventSink>) -> Self {
+        Self {
+            sink,
+            owed: None,
+            synced: Position::default(),
+        }
+    }
+
+    /// Hands over the events of the record at `at`, unless earlier ones are owed.
+    pub(super) fn deliver(&mut self, at: Position, events: &[AuditEvent]) {
+        if self.owed.is_some() || events.is_empty() {
+            return;
+        }
+        if let Err(error) = self.sink.append(events) {
+            tracing::error!(%error, "the audit did not take events; they stay in the journal");
+            self.owed = Some(at);
+        }
+    }
+
+    /// From where events are owed.
+    pub(super) fn owed(&self) -> Option<Position> {
+        self.owed
+    }
+
+    /// The caller is about to hand over again what was owed.
+    pub(super) fn forgive(&mut self) {
+        self.owed = None;
+    }
+
+    /// Notes from where events are owed.
+    pub(super) fn owe(&mut self, from: Position) {
+        self.owed = Some(from);
+    }
+
+    /// Makes what was handed over durable, all of it from before `up_to`.
+    ///
+    /// # Errors
+    /// What the sink says; then everything since the last success is owed.
+    pub(super) fn sync(&mut self, up_to: Position) -> io::Result<()> {
+        self.sink
+            .sync()
+            .inspect(|()| self.synced = up_to)
+            .inspect_err(|_| self.owed = Some(self.synced))
+    }
+
+    /// Notes up to where events were durable when the journal was opened.
+    pub(super) fn start_at(&mut self, synced: Position) {
+        self.synced = synced;
+    }
+}

@@ -1,0 +1,115 @@
+//! What is asked of the committer.
+//!
+//! Owns the jobs and the hold on parts of unfinished messages. Holds always: a
+//! part of a message that is never finished pins its segment only as long as
+//! someone holds it. Sent by intakes, settlements and the keeper.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::types::{Message, QueueId, Settlement};
+
+use super::super::SpoolError;
+use super::core::Core;
+use super::payload::{PartRef, Place};
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
+
+/// A piece of work.
+pub(super) enum Job {
+    /// A message with its last octets.
+    Accept {
+        message: Arc<Message>,
+        content: Content,
+        reply: Reply<()>,
+    },
+    /// A run of a large body.
+    Part {
+        id: QueueId,
+        number: u32,
+        pieces: Vec<Bytes>,
+        /// Whether it is for a message that is live already, being moved.
+        is_carried: bool,
+        reply: Reply<HeldPart>,
+    },
+    /// A settlement.
+    Settle {
+        settlement: Settlement,
+        reply: Reply<()>,
+    },
+    /// A live message to be moved, if it is still where it was.
+    Carry {
+        message: Message,
+        from: Place,
+        content: Content,
+        reply: Reply<()>,
+    },
+    /// Look after yourself: heal, rebuild, see how much room there is.
+    Wake { reply: oneshot::Sender<()> },
+    /// Stop, once what came before is done.
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// A message's body as it comes to the committer.
+pub(super) enum Content {
+    /// Whole.
+    Inline(Vec<Bytes>),
+    /// In parts, already written.
+    Parts(Vec<HeldPart>),
+}
+
+impl Content {
+    /// Octets that come with it.
+    pub(super) fn octets(&self) -> usize {
+        match self {
+            Self::Inline(pieces) => octets(pieces),
+            Self::Parts(_) => 0,
+        }
+    }
+}
+
+impl Job {
+    /// How much it adds to a group commit, in octets, roughly.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Accept { content, .. } | Self::Carry { content, .. } => content.octets(),
+            Self::Part { pieces, .. } => octets(pieces),
+            Self::Settle { settlement, .. } => {
+                settlement.messages.iter().map(|m| m.octets.len()).sum()
+            }
+            Self::Wake { .. } | Self::Close { .. } => 0,
+        }
+    }
+}
+
+/// Octets of all pieces.
+pub(super) fn octets(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
+/// A written part of a message that is not finished yet. Dropping it lets its
+/// segment go.
+pub(super) struct HeldPart {
+    core: Arc<Core>,
+    pub(super) part: PartRef,
+}
+
+impl HeldPart {
+    /// Takes hold; the books must not be locked.
+    pub(super) fn new(core: &Arc<Core>, part: PartRef) -> Self {
+        core.books().add_pending(part.at.segment);
+        Self {
+            core: Arc::clone(core),
+            part,
+        }
+    }
+}
+
+impl Drop for HeldPart {
+    fn drop(&mut self) {
+        self.core.books().drop_pending(self.part.at.segment);
+    }
+}

@@ -1,0 +1,107 @@
+//! From a place in the journal to the message and the runs of its body.
+//!
+//! Owns the knowledge of where bodies lie in each kind of record. Holds always:
+//! a head that opens but speaks of another message, or of runs that its record
+//! can't hold, is damage. Called by reading calls, body readers and compaction.
+
+use crate::types::{Message, QueueId};
+
+use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead, decode};
+use super::record::Kind;
+use super::segments::{SegmentError, Segments};
+
+/// A run of a body within one record's body section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The record.
+    pub(super) at: Position,
+    /// Octets of the section before it.
+    pub(super) start: u64,
+    /// Its octets.
+    pub(super) octets: u64,
+}
+
+/// A message and where its body lies.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) message: Message,
+    pub(super) spans: Vec<Span>,
+}
+
+/// Reads the head at a place.
+///
+/// # Errors
+/// [`SegmentError`].
+pub(super) fn locate(
+    segments: &Segments,
+    id: QueueId,
+    place: Place,
+) -> Result<Located, SegmentError> {
+    let segment = segments.get(place.at.segment)?;
+    let (header, head) = segment.head(place.at.offset)?;
+    let located = match header.kind {
+        Kind::Accept => {
+            let head: AcceptHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
+            Located {
+                message: head.message,
+                spans: spans(place.at, head.body),
+            }
+        }
+        Kind::Carry => {
+            let head: CarryHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
+            Located {
+                message: head.message,
+                spans: spans(place.at, head.body),
+            }
+        }
+        Kind::Settlement => {
+            let head: SettlementHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
+            new_message(place, head).ok_or(SegmentError::Damaged)?
+        }
+        Kind::Part | Kind::Follow => return Err(SegmentError::Damaged),
+    };
+    if located.message.id == id {
+        Ok(located)
+    } else {
+        Err(SegmentError::Damaged)
+    }
+}
+
+fn spans(at: Position, plan: BodyPlan) -> Vec<Span> {
+    match plan {
+        BodyPlan::Inline(octets) => vec![Span {
+            at,
+            start: 0,
+            octets,
+        }],
+        BodyPlan::Parts(parts) => parts
+            .into_iter()
+            .map(|part| Span {
+                at: part.at,
+                start: 0,
+                octets: part.octets.into(),
+            })
+            .collect(),
+    }
+}
+
+/// One of the new messages of a settlement.
+fn new_message(place: Place, head: SettlementHead) -> Option<Located> {
+    let slot = usize::try_from(place.slot).ok()?.checked_sub(1)?;
+    let mut start = 0u64;
+    for (at, new) in head.messages.into_iter().enumerate() {
+        if at == slot {
+            let span = Span {
+                at: place.at,
+                start,
+                octets: new.octets,
+            };
+            return Some(Located {
+                message: new.message,
+                spans: vec![span],
+            });
+        }
+        start = start.checked_add(new.octets)?;
+    }
+    None
+}

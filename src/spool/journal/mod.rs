@@ -1,0 +1,47 @@
+//! The journal with its sled index: the engine that mail is trusted to.
+//!
+//! Owns the spool's folder. Holds always: the journal, an append-only run of
+//! segments, is the truth; the index can be rebuilt from it at any time; all
+//! content is sealed. One thread writes (`committer`), one tidies (`keeper`),
+//! readings run where they are asked for.
+//!
+//! ```text
+//!  intake, settle ─Job─► committer ─► stage ─► record ─► head (write, fdatasync)
+//!                                        └────► apply ─► txn ─► index, books
+//!  keeper: events.sync, index flush + fdatasync, checkpoint, removal, compact
+//!  open: keys, trust or rebuild, replay ─► scan ─► apply (the same)
+//! ```
+
+mod apply;
+mod body;
+mod books;
+mod checkpoint;
+mod committer;
+mod compact;
+mod core;
+mod entry;
+mod events;
+mod head;
+mod index;
+mod intake;
+mod job;
+mod keeper;
+mod keys;
+mod locate;
+mod open;
+mod payload;
+mod query;
+mod rebuild;
+mod record;
+mod replay;
+mod report;
+mod scan;
+mod seal;
+mod segments;
+mod slots;
+mod stage;
+mod store;
+mod txn;
+
+pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
+pub use store::JournalStore;

@@ -1,0 +1,154 @@
+//! The questions the index answers.
+//!
+//! Owns the walks over due entries and messages. Holds always: the index is
+//! locked for a page at a time, so that a long listing does not hold up the
+//! committer; the cost of `due_hosts` goes by hosts, since it seeks from one
+//! host to the next. All of them block. Called by the store.
+
+use std::sync::Arc;
+
+use crate::types::{Host, QueueId, Timestamp};
+
+use super::super::{Due, Filter, SpoolError, Stats};
+use super::core::{Core, Found};
+use super::entry::{
+    DUE, Entry, MESSAGES, due_key, host_prefix, message_id, message_key, parse_due,
+};
+use super::index::IndexError;
+use super::payload::decode;
+
+/// Entries read from the index at a time.
+const PAGE: usize = 256;
+
+/// The hosts with a due entry, each with its earliest.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn due_hosts(core: &Core) -> Result<Vec<(Host, Timestamp)>, SpoolError> {
+    let mut hosts = Vec::new();
+    let mut from = DUE.to_vec();
+    while let Some(key) = core.read(|index| index.seek(DUE, &from))? {
+        let (host, due) = parse_due(&key).ok_or_else(|| core.index_failed(IndexError::Damaged))?;
+        // Behind all of this host: its prefix ends in a 0, so 1 is next.
+        from = host_prefix(&host);
+        from.pop();
+        from.push(1);
+        hosts.push((host, due.when));
+    }
+    Ok(hosts)
+}
+
+/// A host's due entries.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn due(
+    core: &Core,
+    host: &Host,
+    after: Option<Due>,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<Due>, SpoolError> {
+    let prefix = host_prefix(host);
+    let mut from = match after {
+        Some(after) => behind(due_key(host, after)),
+        None => prefix.clone(),
+    };
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let page = PAGE.min(limit - found.len());
+        let pairs = core.read(|index| index.scan(&prefix, &from, page))?;
+        let is_last = pairs.len() < page;
+        for (key, _) in pairs {
+            let (_, due) = parse_due(&key).ok_or_else(|| core.index_failed(IndexError::Damaged))?;
+            if due.when > until {
+                return Ok(found);
+            }
+            found.push(due);
+            from = behind(key);
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The messages a filter lets through. What can't be read is named in the log
+/// and left out.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn list(
+    core: &Arc<Core>,
+    filter: &Filter,
+    after: Option<QueueId>,
+    limit: usize,
+) -> Result<Vec<Found>, SpoolError> {
+    let mut from = after.map_or(MESSAGES.to_vec(), |id| behind(message_key(id)));
+    let mut listed = Vec::new();
+    loop {
+        let pairs = core.read(|index| index.scan(MESSAGES, &from, PAGE))?;
+        let is_last = pairs.len() < PAGE;
+        for (key, _) in pairs {
+            if listed.len() >= limit {
+                return Ok(listed);
+            }
+            let id = message_id(&key).ok_or_else(|| core.index_failed(IndexError::Damaged))?;
+            match core.find(id) {
+                Ok(found) if filter.matches(&found.message, &found.statuses) => listed.push(found),
+                // Settled meanwhile, or named as damaged where it was found so.
+                Ok(_) | Err(SpoolError::Unknown | SpoolError::Damaged) => {}
+                Err(error) => return Err(error),
+            }
+            from = behind(key);
+        }
+        if is_last {
+            return Ok(listed);
+        }
+    }
+}
+
+/// The counts.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn stats(core: &Core) -> Result<Stats, SpoolError> {
+    let (totals, disk) = {
+        let books = core.books();
+        (books.totals.clone(), books.disk())
+    };
+    Ok(Stats {
+        messages: totals.messages,
+        recipients: totals.recipients,
+        octets: totals.octets,
+        dead: totals.dead,
+        oldest: oldest(core)?,
+        disk,
+    })
+}
+
+/// When the first message with something open was accepted.
+fn oldest(core: &Core) -> Result<Option<Timestamp>, SpoolError> {
+    let mut from = MESSAGES.to_vec();
+    loop {
+        let pairs = core.read(|index| index.scan(MESSAGES, &from, PAGE))?;
+        let Some((last, _)) = pairs.last() else {
+            return Ok(None);
+        };
+        from = behind(last.clone());
+        for (_, value) in pairs {
+            let entry: Entry =
+                decode(&value).map_err(|e| core.index_failed(IndexError::from(e)))?;
+            if entry.open > 0 {
+                return Ok(Some(entry.received_at));
+            }
+        }
+    }
+}
+
+/// The first key behind this one.
+fn behind(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}

@@ -1,0 +1,349 @@
+//! Reading the journal back into the index.
+//!
+//! Owns the walk over the segments and what is done with damage. Holds always:
+//! what is set aside is copied first, named in the log and in the report; only
+//! the end of the last segment, behind everything known to have been durable, is
+//! ever taken for a torn write and cut. Called by the opening and by a rebuild.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::sys::Disk;
+use crate::types::QueueId;
+
+use super::apply::{self, Written};
+use super::books::Books;
+use super::checkpoint::write_new;
+use super::events::Events;
+use super::index::{Index, IndexError};
+use super::payload::{AcceptHead, CarryHead, FollowHead, Position, SettlementHead, decode};
+use super::record::{Header, Kind};
+use super::report::{CutTail, DamagedRecord, Opened};
+use super::scan::{Item, Scan};
+use super::segments::{SegmentError, Segments};
+use super::txn::Txn;
+
+/// Changes gathered before they go to the index. Large, since most messages of
+/// an old journal come and go within it and never reach the index at all.
+const BATCH: usize = 20_000;
+/// Damaged pieces kept in `damaged/` at most.
+const ASIDE_MAX: usize = 256;
+
+/// Why a replay stopped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReplayError {
+    /// The disk failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The index failed.
+    #[error("{0}")]
+    Index(#[from] IndexError),
+}
+
+impl From<SegmentError> for ReplayError {
+    fn from(error: SegmentError) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Start {
+    /// With the index.
+    pub(super) index: Position,
+    /// With the events; not behind the former.
+    pub(super) events: Position,
+    /// All before this was durable, so damage there is no torn write.
+    pub(super) durable: Position,
+}
+
+/// A reading of the journal.
+pub(super) struct Replay<'a> {
+    disk: &'a dyn Disk,
+    segments: &'a Segments,
+    /// Where damaged pieces go.
+    aside: PathBuf,
+    /// Where segments end, as the ones behind them say.
+    ends: BTreeMap<u32, u64>,
+    from: Start,
+    /// Segments yet to be read.
+    queue: VecDeque<u32>,
+    scan: Option<Scan>,
+    /// Behind the last sound record.
+    position: Position,
+    pub(super) report: Opened,
+}
+
+impl<'a> Replay<'a> {
+    /// Looks at all segments' first records.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn new(
+        disk: &'a dyn Disk,
+        segments: &'a Segments,
+        aside: PathBuf,
+    ) -> Result<Self, ReplayError> {
+        let mut ends = BTreeMap::new();
+        for number in segments.numbers()? {
+            if let Some(previous) = follows(segments, number) {
+                ends.insert(previous.segment, previous.offset);
+            }
+        }
+        Ok(Self {
+            disk,
+            segments,
+            aside,
+            ends,
+            from: Start::default(),
+            queue: VecDeque::new(),
+            scan: None,
+            position: Position::default(),
+            report: Opened::default(),
+        })
+    }
+
+    /// Octets of a segment that count.
+    pub(super) fn length(&self, number: u32) -> u64 {
+        let length = self.segments.length(number);
+        self.ends
+            .get(&number)
+            .map_or(length, |end| length.min(*end))
+    }
+
+    /// Reads from `from` to the end into index, books and events; gives the end.
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub(super) fn run(
+        &mut self,
+        index: &Index,
+        books: &mut Books,
+        events: &mut Events,
+        from: Start,
+    ) -> Result<Position, ReplayError> {
+        self.from = from;
+        self.position = from.index;
+        let first = from.index.min(from.events).segment;
+        let numbers = self.segments.numbers()?;
+        self.queue = numbers.into_iter().filter(|n| *n >= first).collect();
+        loop {
+            let mut txn = Txn::new(index, books);
+            let is_done = self.fill(&mut txn, events)?;
+            let mut finished = txn.finish(self.position)?;
+            index.apply(std::mem::take(&mut finished.changes))?;
+            finished.post(books);
+            if is_done {
+                return Ok(self.position);
+            }
+        }
+    }
+
+    /// Takes records until the batch is full; says whether there are no more.
+    fn fill(&mut self, txn: &mut Txn<'_>, events: &mut Events) -> Result<bool, ReplayError> {
+        while txn.len() < BATCH {
+            if self.scan.is_none() && !self.next_segment()? {
+                return Ok(true);
+            }
+            let Some(scan) = &mut self.scan else {
+                continue;
+            };
+            let number = scan.segment().number;
+            match scan.next()? {
+                None => self.scan = None,
+                Some(Item::Record {
+                    offset,
+                    header,
+                    content,
+                }) => {
+                    let at = Position {
+                        segment: number,
+                        offset,
+                    };
+                    let sealed = content.get(..header.head_len as usize).unwrap_or_default();
+                    let head = match header.kind {
+                        Kind::Part => Ok(Vec::new()),
+                        _ => header.open_head(&scan.segment().key, sealed),
+                    };
+                    self.position = self.position.max(Position {
+                        segment: number,
+                        offset: scan.offset(),
+                    });
+                    let taken = match head {
+                        Ok(head) => self.take(txn, events, at, &header, &head)?,
+                        Err(_) => false,
+                    };
+                    if !taken {
+                        self.set_aside(at, header.record_len(), Some(header.id))?;
+                    }
+                }
+                Some(Item::Broken {
+                    offset,
+                    octets,
+                    header,
+                    is_tail,
+                }) => {
+                    let at = Position {
+                        segment: number,
+                        offset,
+                    };
+                    self.broken(at, octets, header, is_tail)?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Opens the next segment; `false` if there is none.
+    fn next_segment(&mut self) -> Result<bool, ReplayError> {
+        let Some(number) = self.queue.pop_front() else {
+            return Ok(false);
+        };
+        let start = |from: Position| {
+            if from.segment == number {
+                from.offset
+            } else {
+                0
+            }
+        };
+        let from = self.from.index.min(self.from.events);
+        let segment = match self.segments.get(number) {
+            Ok(segment) => segment,
+            Err(SegmentError::Io(e)) => return Err(e.into()),
+            Err(_) => {
+                let octets = self.segments.length(number);
+                self.name(number, 0, octets, None);
+                return Ok(true);
+            }
+        };
+        let length = segment.file.len()?;
+        if let Some(end) = self.ends.get(&number).filter(|end| **end > length) {
+            self.name(number, length, end - length, None);
+        }
+        let end = self.ends.get(&number).copied();
+        self.scan = Some(Scan::new(segment, start(from), end)?);
+        Ok(true)
+    }
+
+    /// Makes the changes of one record; `false` if its head makes no sense.
+    fn take(
+        &mut self,
+        txn: &mut Txn<'_>,
+        events: &mut Events,
+        at: Position,
+        header: &Header,
+        head: &[u8],
+    ) -> Result<bool, ReplayError> {
+        let is_new = at >= self.from.index;
+        let written = Written {
+            at,
+            octets: header.record_len(),
+        };
+        match header.kind {
+            Kind::Part | Kind::Follow => return Ok(true),
+            Kind::Accept => match decode::<AcceptHead>(head) {
+                Ok(head) if is_new => apply::accept(txn, &head, written)?,
+                Ok(_) => {}
+                Err(_) => return Ok(false),
+            },
+            Kind::Carry => match decode::<CarryHead>(head) {
+                Ok(head) if is_new => apply::carry(txn, &head, written)?,
+                Ok(_) => {}
+                Err(_) => return Ok(false),
+            },
+            Kind::Settlement => match decode::<SettlementHead>(head) {
+                Ok(head) => {
+                    if at >= self.from.events {
+                        events.deliver(at, &head.events);
+                    }
+                    if is_new {
+                        apply::settle(txn, header.id, &head, written)?;
+                    }
+                }
+                Err(_) => return Ok(false),
+            },
+        }
+        self.report.replayed += u64::from(is_new);
+        Ok(true)
+    }
+
+    fn broken(
+        &mut self,
+        at: Position,
+        octets: u64,
+        header: Option<Header>,
+        is_tail: bool,
+    ) -> Result<(), ReplayError> {
+        let is_last = self.queue.is_empty() && !self.ends.contains_key(&at.segment);
+        self.copy_aside(at, octets)?;
+        if is_tail && is_last && at >= self.from.durable {
+            let (segment, offset) = (at.segment, at.offset);
+            tracing::warn!(segment, offset, octets, "the journal's torn end is cut");
+            self.segments.forget(segment);
+            self.segments.cut(at)?;
+            self.report.cut = Some(CutTail {
+                segment,
+                offset,
+                octets,
+            });
+            self.scan = None;
+            return Ok(());
+        }
+        self.name(at.segment, at.offset, octets, header.map(|h| h.id));
+        self.position = self.position.max(Position {
+            segment: at.segment,
+            offset: at.offset + octets,
+        });
+        Ok(())
+    }
+
+    fn set_aside(
+        &mut self,
+        at: Position,
+        octets: u64,
+        id: Option<QueueId>,
+    ) -> Result<(), ReplayError> {
+        self.copy_aside(at, octets)?;
+        self.name(at.segment, at.offset, octets, id);
+        Ok(())
+    }
+
+    /// Says what can't be read.
+    fn name(&mut self, segment: u32, offset: u64, octets: u64, id: Option<QueueId>) {
+        tracing::error!(segment, offset, octets, ?id, "a stored record is damaged");
+        self.report.damaged.push(DamagedRecord {
+            segment,
+            offset,
+            octets,
+            id,
+        });
+    }
+
+    /// Copies octets as they are (sealed) into a file of their own, once.
+    fn copy_aside(&self, at: Position, octets: u64) -> Result<(), ReplayError> {
+        self.disk.create_folder(&self.aside)?;
+        let path = self.aside.join(format!("{:08}-{}", at.segment, at.offset));
+        let kept = self.disk.list(&self.aside)?;
+        if kept.len() >= ASIDE_MAX || kept.contains(&path) {
+            return Ok(());
+        }
+        let segment = self.segments.get(at.segment)?;
+        let mut copy = vec![0; usize::try_from(octets).unwrap_or(0)];
+        segment.read(&mut copy, at.offset)?;
+        write_new(self.disk, &path, &copy)?;
+        Ok(())
+    }
+}
+
+/// What a segment's first record says of the one before it.
+fn follows(segments: &Segments, number: u32) -> Option<Position> {
+    let segment: Arc<_> = segments.get(number).ok()?;
+    let (header, head) = segment.head(0).ok()?;
+    if header.kind != Kind::Follow {
+        return None;
+    }
+    decode::<FollowHead>(&head).ok()?.previous
+}

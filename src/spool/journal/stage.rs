@@ -1,0 +1,431 @@
+//! From a job to a record, and from its fate to an answer.
+//!
+//! Owns the making of each record and what follows once it is durable. Holds
+//! always: a job that is refused leaves neither record nor index change; an
+//! answer is sent after both are in. Used by the committer alone.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::sys::Entropy;
+use crate::types::{AuditEvent, Body, MemoryBody, Message, QueueId, Settlement};
+
+use super::super::{Fresh, SpoolError, rules};
+use super::apply::{self, Written};
+use super::body::JournalBody;
+use super::core::{Core, refusal};
+use super::head::Head;
+use super::index::IndexError;
+use super::job::{Content, HeldPart, Job, Reply, octets};
+use super::payload::{
+    AcceptHead, BodyPlan, CarryHead, NewHead, PartRef, Place, Position, SettlementHead, encode,
+};
+use super::record::{Draft, Kind};
+use super::txn::{Finished, Txn};
+
+/// Bodies up to this size go to the queue from memory; larger ones are read
+/// back, so that the queue's channel holds no more than 64 MiB.
+const FRESH_MAX: usize = 64 * 1024;
+
+/// A group in the making.
+pub(super) struct Stage<'a> {
+    core: &'a Arc<Core>,
+    head: &'a mut Head,
+    txn: Txn<'a>,
+    /// Octets that intake may still take.
+    room: u64,
+    staged: Vec<Staged>,
+    failed: Option<IndexError>,
+}
+
+/// A job whose record is in the buffer.
+pub(super) enum Staged {
+    /// A message, or a carried one (which the queue knows already).
+    Message {
+        fresh: Option<Fresh>,
+        /// Let go once the message itself pins their segments.
+        parts: Vec<HeldPart>,
+        reply: Reply<()>,
+    },
+    Part {
+        part: PartRef,
+        reply: Reply<HeldPart>,
+    },
+    Settled {
+        at: Position,
+        events: Vec<AuditEvent>,
+        fresh: Vec<Fresh>,
+        reply: Reply<()>,
+    },
+}
+
+/// A record to be made.
+struct Plan<'p> {
+    kind: Kind,
+    id: QueueId,
+    part: u32,
+    head: Bytes,
+    body: &'p [Bytes],
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(core: &'a Arc<Core>, head: &'a mut Head, txn: Txn<'a>, room: u64) -> Self {
+        Self {
+            core,
+            head,
+            txn,
+            room,
+            staged: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Adds a job, or answers it.
+    pub(super) fn add(&mut self, job: Job) {
+        match job {
+            Job::Accept {
+                message,
+                content,
+                reply,
+            } => {
+                let result = self.accept(&message, content);
+                self.note(result, reply, |(fresh, parts), reply| Staged::Message {
+                    fresh: Some(fresh),
+                    parts,
+                    reply,
+                });
+            }
+            Job::Part {
+                id,
+                number,
+                pieces,
+                is_carried,
+                reply,
+            } => {
+                let result = self.part(id, number, &pieces, is_carried);
+                self.note(result, reply, |part, reply| Staged::Part { part, reply });
+            }
+            Job::Settle { settlement, reply } => {
+                let result = self.settle(settlement);
+                self.note(result, reply, |(at, events, fresh), reply| {
+                    Staged::Settled {
+                        at,
+                        events,
+                        fresh,
+                        reply,
+                    }
+                });
+            }
+            Job::Carry {
+                message,
+                from,
+                content,
+                reply,
+            } => {
+                let result = self.carry(message, from, content);
+                self.note(result, reply, |parts, reply| Staged::Message {
+                    fresh: None,
+                    parts,
+                    reply,
+                });
+            }
+            // The committer has taken these out.
+            Job::Wake { reply } | Job::Close { reply } => drop(reply.send(())),
+        }
+    }
+
+    /// The staged jobs and the index changes they make.
+    ///
+    /// # Errors
+    /// What the index said to any of them, with the jobs: none may be written.
+    pub(super) fn finish(self) -> Result<(Vec<Staged>, Finished), (Vec<Staged>, IndexError)> {
+        if let Some(error) = self.failed {
+            return Err((self.staged, error));
+        }
+        match self.txn.finish(self.head.next_position()) {
+            Ok(finished) => Ok((self.staged, finished)),
+            Err(error) => Err((self.staged, error)),
+        }
+    }
+
+    fn note<D, T>(
+        &mut self,
+        result: Result<D, Refused>,
+        reply: Reply<T>,
+        staged: impl FnOnce(D, Reply<T>) -> Staged,
+    ) {
+        match result {
+            Ok(done) => self.staged.push(staged(done, reply)),
+            Err(Refused::Answer(error)) => drop(reply.send(Err(error))),
+            Err(Refused::Index(error)) => {
+                drop(reply.send(Err(sick("the index failed"))));
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        message: &Arc<Message>,
+        content: Content,
+    ) -> Result<(Fresh, Vec<HeldPart>), Refused> {
+        self.take_room(content.octets())?;
+        let (plan, pieces, parts) = split(content);
+        let size = plan.size();
+        let head = AcceptHead {
+            message: Message::clone(message),
+            body: plan,
+        };
+        let written = self.write(Plan {
+            kind: Kind::Accept,
+            id: message.id,
+            part: 0,
+            head: encode(&head).map_err(IndexError::from)?,
+            body: &pieces,
+        })?;
+        apply::accept(&mut self.txn, &head, written)?;
+        let place = Place {
+            at: written.at,
+            slot: 0,
+        };
+        let body = self.body(message.id, place, size, pieces);
+        let fresh = Fresh {
+            message: Arc::clone(message),
+            body,
+        };
+        Ok((fresh, parts))
+    }
+
+    fn part(
+        &mut self,
+        id: QueueId,
+        number: u32,
+        pieces: &[Bytes],
+        is_carried: bool,
+    ) -> Result<PartRef, Refused> {
+        let octets = octets(pieces);
+        if !is_carried {
+            self.take_room(octets)?;
+        }
+        let written = self.write(Plan {
+            kind: Kind::Part,
+            id,
+            part: number,
+            head: Bytes::new(),
+            body: pieces,
+        })?;
+        Ok(PartRef {
+            at: written.at,
+            octets: u32::try_from(octets).map_err(|_| sick("the part is too long"))?,
+        })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn settle(
+        &mut self,
+        settlement: Settlement,
+    ) -> Result<(Position, Vec<AuditEvent>, Vec<Fresh>), Refused> {
+        let id = settlement.id;
+        let entry = self.txn.entry(id)?.ok_or(SpoolError::Unknown)?;
+        if !apply::may_settle(&entry, &settlement.changes) {
+            return Err(SpoolError::Unknown.into());
+        }
+        let now = self.core.ids.now();
+        let bodies: Vec<Bytes> = settlement
+            .messages
+            .iter()
+            .map(|new| new.octets.clone())
+            .collect();
+        let head = SettlementHead {
+            changes: settlement
+                .changes
+                .into_iter()
+                .map(|change| rules::tidy(change, now))
+                .collect(),
+            messages: settlement
+                .messages
+                .into_iter()
+                .map(|new| NewHead {
+                    message: new.message,
+                    octets: new.octets.len() as u64,
+                })
+                .collect(),
+            events: settlement.events,
+        };
+        let written = self.write(Plan {
+            kind: Kind::Settlement,
+            id,
+            part: 0,
+            head: encode(&head).map_err(IndexError::from)?,
+            body: &bodies,
+        })?;
+        let is_new = head
+            .messages
+            .iter()
+            .map(|new| Ok(self.txn.entry(new.message.id)?.is_none()))
+            .collect::<Result<Vec<_>, IndexError>>()?;
+        apply::settle(&mut self.txn, id, &head, written)?;
+        let fresh = (1u32..)
+            .zip(head.messages)
+            .zip(bodies)
+            .zip(is_new)
+            .filter_map(|(((slot, new), octets), is_new)| {
+                let at = written.at;
+                let id = new.message.id;
+                let body = self.body(id, Place { at, slot }, new.octets, vec![octets]);
+                let message = Arc::new(new.message);
+                is_new.then_some(Fresh { message, body })
+            })
+            .collect();
+        Ok((written.at, head.events, fresh))
+    }
+
+    fn carry(
+        &mut self,
+        message: Message,
+        from: Place,
+        content: Content,
+    ) -> Result<Vec<HeldPart>, Refused> {
+        let id = message.id;
+        let entry = self.txn.entry(id)?.filter(|e| e.place == from);
+        let entry = entry.ok_or(SpoolError::Unknown)?;
+        let statuses = self.txn.statuses(id, &entry)?;
+        let (body, pieces, parts) = split(content);
+        let head = CarryHead {
+            message,
+            statuses,
+            body,
+        };
+        let written = self.write(Plan {
+            kind: Kind::Carry,
+            id,
+            part: 0,
+            head: encode(&head).map_err(IndexError::from)?,
+            body: &pieces,
+        })?;
+        apply::carry(&mut self.txn, &head, written)?;
+        Ok(parts)
+    }
+
+    fn take_room(&mut self, octets: usize) -> Result<(), SpoolError> {
+        match self.room.checked_sub(octets as u64) {
+            Some(room) if room > 0 => {
+                self.room = room;
+                Ok(())
+            }
+            _ => Err(SpoolError::Full),
+        }
+    }
+
+    fn write(&mut self, plan: Plan<'_>) -> Result<Written, Refused> {
+        let mut salt = [0; 16];
+        fill(&*self.core.entropy, &mut salt)?;
+        let at = self.head.next_position();
+        let draft = Draft {
+            kind: plan.kind,
+            id: plan.id,
+            part: plan.part,
+            salt,
+            head: plan.head,
+            body: plan.body,
+        };
+        let octets = self
+            .head
+            .add(&draft)
+            .map_err(|_| sick("the record is too long"))?;
+        Ok(Written { at, octets })
+    }
+
+    fn body(&self, id: QueueId, place: Place, size: u64, pieces: Vec<Bytes>) -> Arc<dyn Body> {
+        let held = octets(&pieces);
+        if held as u64 == size && held <= FRESH_MAX {
+            return Arc::new(MemoryBody::new(pieces));
+        }
+        Arc::new(JournalBody::new(Arc::clone(self.core), id, place, size))
+    }
+}
+
+impl Staged {
+    /// Hands events to the audit; the record they are in is durable.
+    pub(super) fn deliver_events(&self, core: &Core) {
+        if let Self::Settled { at, events, .. } = self {
+            core.events().deliver(*at, events);
+        }
+    }
+
+    /// Answers yes, and tells the queue of new messages.
+    pub(super) fn succeed(self, core: &Arc<Core>) {
+        // Where nobody waits for the answer, it holds all the same.
+        match self {
+            Self::Message {
+                fresh,
+                parts,
+                reply,
+            } => {
+                drop(parts);
+                fresh.into_iter().for_each(|f| core.fresh.send(f));
+                let _ = reply.send(Ok(()));
+            }
+            Self::Part { part, reply } => {
+                let _ = reply.send(Ok(HeldPart::new(core, part)));
+            }
+            Self::Settled { fresh, reply, .. } => {
+                fresh.into_iter().for_each(|f| core.fresh.send(f));
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    /// Answers no. Where the disk is full, intake says so; settlements are to be
+    /// tried again.
+    pub(super) fn fail(self, error: &Arc<std::io::Error>) {
+        match self {
+            Self::Message { reply, .. } => drop(reply.send(Err(refusal(error)))),
+            Self::Settled { reply, .. } => {
+                drop(reply.send(Err(SpoolError::Sick(Arc::clone(error)))));
+            }
+            Self::Part { reply, .. } => drop(reply.send(Err(refusal(error)))),
+        }
+    }
+}
+
+/// Why a job has no record.
+enum Refused {
+    /// For this reason of its own.
+    Answer(SpoolError),
+    /// The index failed, and so the whole group does.
+    Index(IndexError),
+}
+
+impl From<SpoolError> for Refused {
+    fn from(error: SpoolError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<IndexError> for Refused {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+fn split(content: Content) -> (BodyPlan, Vec<Bytes>, Vec<HeldPart>) {
+    match content {
+        Content::Inline(pieces) => (BodyPlan::Inline(octets(&pieces) as u64), pieces, Vec::new()),
+        Content::Parts(parts) => {
+            let plan = BodyPlan::Parts(parts.iter().map(|held| held.part).collect());
+            (plan, Vec::new(), parts)
+        }
+    }
+}
+
+fn fill(entropy: &dyn Entropy, salt: &mut [u8; 16]) -> Result<(), SpoolError> {
+    entropy
+        .fill(salt)
+        .map_err(|e| SpoolError::Sick(Arc::new(std::io::Error::other(e))))
+}
+
+fn sick(why: &'static str) -> SpoolError {
+    SpoolError::Sick(Arc::new(std::io::Error::other(why)))
+}
