@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// How long things may take that should take a moment; the machine may be busy.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Between two looks at what nothing announces.
+const STEP: Duration = Duration::from_millis(50);
 /// The account that [`World::start`] adds, and its password.
 pub(crate) const ACCOUNT: &str = "ward";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -222,7 +224,12 @@ roots = ["ca.pem"]
 
     /// Waits until nothing is open.
     pub(crate) async fn wait_empty_queue(&self, limit: Duration) {
-        wait(limit, "an empty queue", || self.queue().is_empty()).await;
+        let deadline = Instant::now() + limit;
+        while !self.queue().is_empty() {
+            let late = Instant::now() > deadline;
+            assert!(!late, "after {limit:?} still open: {:#?}\n{}", self.queue(), self.daemon.log());
+            tokio::time::sleep(STEP).await;
+        }
     }
 
     /// Waits for an entry of the audit that a recipient came into this state, and gives the last
@@ -251,7 +258,7 @@ pub(crate) async fn wait(limit: Duration, what: &str, mut there: impl FnMut() ->
             Instant::now() < deadline,
             "waited {limit:?} for {what} in vain"
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(STEP).await;
     }
 }
 
