@@ -181,16 +181,13 @@ async fn demo(serve: bool) {
     let submission = free_port();
     let mut daemon = Daemon::new(&script);
     daemon.config(&configuration(&world, submission, &roots));
-    daemon.run_with_stdin(
-        &[
-            "account",
-            "add",
-            "ward",
-            "--password-stdin",
-            "--sender",
-            "@clinic.example",
-        ],
-        PASSWORD,
+    let account = "account add ward --password-stdin --sender @clinic.example";
+    let account: Vec<&str> = account.split(' ').collect();
+    let added = daemon.run_with_stdin(&account, PASSWORD);
+    assert!(
+        added.status.success(),
+        "{}",
+        String::from_utf8_lossy(&added.stderr)
     );
     daemon.start().await;
     println!("Postern is running, with DNS and five mail servers on loopback addresses.");
@@ -303,7 +300,7 @@ fn proved(entry: &Value) -> String {
         word(&tls["version"], "?"),
         word(&tls["cipher"], "?"),
         word(&tls["group"], "?"),
-        word(&tls["certificate"], "none")
+        word(&tls["certificate"]["sha256"], "none")
             .get(..16)
             .unwrap_or("none"),
         word(&tls["authenticated_by"], "nothing"),
@@ -323,13 +320,9 @@ fn outcome(entry: &Value) -> String {
 fn first_sentence(report: &str) -> String {
     let text = report
         .split("\r\n\r\n")
-        .find(|part| part.contains("Your message"));
-    let text = text.unwrap_or(report).replace("\r\n", " ");
-    text.split_inclusive(". ")
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+        .find(|part| part.starts_with("Your message"))
+        .unwrap_or(report);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn keep_serving(daemon: &Daemon, script: &Path, submission: u16) {

@@ -1,5 +1,8 @@
 //! The store contract, run over every engine.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod spool_support;
 
 use std::collections::HashSet;

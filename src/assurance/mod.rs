@@ -5,9 +5,9 @@
 //! lowers another (design section 2); an identity counts as proven only with
 //! chain, name and signature; no I/O. Called by `delivery` at each attempt.
 
-use crate::tls::CertificateVerdict;
+use crate::tls::Proof;
 use crate::types::{
-    Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsFacts, TlsLevel,
+    Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,
 };
 
 /// What asks for protection in one attempt.
@@ -58,18 +58,14 @@ pub struct Judged {
 ///
 /// # Errors
 /// [`BelowFloor`], by what was negotiated (pitfall E26).
-pub fn judge(
-    facts: TlsFacts,
-    verdict: &CertificateVerdict,
-    fixed_route: bool,
-) -> Result<Judged, BelowFloor> {
-    let (by, unproven) = match verdict.identity() {
+pub fn judge(proof: Proof, fixed_route: bool) -> Result<Judged, BelowFloor> {
+    let (by, unproven) = match proof.verdict.identity() {
         Ok(()) if fixed_route => (Some(AuthenticatedBy::Route), None),
         Ok(()) => (Some(AuthenticatedBy::PkixUnsignedMx), None),
         Err(reason) => (None, Some(reason)),
     };
     Ok(Judged {
-        achieved: Achieved::handshake(facts, by)?,
+        achieved: Achieved::handshake(proof.facts, by)?,
         unproven,
     })
 }
@@ -77,6 +73,8 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::CertificateVerdict;
+    use crate::types::TlsFacts;
     use TlsLevel::{Authenticated, Encrypted};
 
     #[test]
@@ -142,13 +140,14 @@ mod tests {
         }
     }
 
-    fn facts(version: &str) -> TlsFacts {
-        TlsFacts {
+    fn proof(version: &str, verdict: CertificateVerdict) -> Proof {
+        let facts = TlsFacts {
             version: version.into(),
             cipher: "TLS13_AES_128_GCM_SHA256".into(),
             group: "X25519".into(),
             certificate: None,
-        }
+        };
+        Proof { facts, verdict }
     }
 
     #[test]
@@ -185,7 +184,7 @@ mod tests {
             ),
         ];
         for (verdict, fixed, by, unproven) in cases {
-            let judged = judge(facts("TLSv1.3"), &verdict, fixed).unwrap();
+            let judged = judge(proof("TLSv1.3", verdict), fixed).unwrap();
             assert_eq!(judged.achieved.authenticated_by(), by);
             assert_eq!(judged.unproven, unproven);
             let level = if by.is_some() {
@@ -204,6 +203,6 @@ mod tests {
             name: Ok(()),
             signature: Ok(()),
         };
-        assert!(judge(facts("TLSv1.1"), &good, true).is_err());
+        assert!(judge(proof("TLSv1.1", good), true).is_err());
     }
 }

@@ -5,8 +5,6 @@
 //! message that can't be read to its end never gets its final dot; after a
 //! refusal in the middle of a message nothing more is sent. Called by `attempt`.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -14,7 +12,7 @@ use super::pump::{Moved, Pump};
 use super::session::{Event, Login, Outcome, Session, Transaction};
 use super::{failure, timeouts};
 use crate::sys::Stream;
-use crate::tls::{ClientTls, Profile, Secured};
+use crate::tls::{ClientTls, Profile, Proof};
 use crate::types::{Body, Failure, Host, Permit, Reason, Stage};
 use crate::wire::DataEncoder;
 
@@ -55,7 +53,7 @@ impl Connection {
         tls: &ClientTls,
         host: &Host,
         profile: Profile,
-    ) -> Result<(Self, Secured), (Self, Failure)> {
+    ) -> Result<(Self, Proof), (Self, Failure)> {
         self.session.start_tls();
         match self.drive().await {
             Event::ShakeHands => {}
@@ -64,13 +62,14 @@ impl Connection {
                 return Err((self, failure));
             }
         }
-        let stream = std::mem::replace(&mut self.pump, Pump::new(Box::new(tokio::io::empty())));
-        let handshake = tls.handshake(stream.into_stream(), host, profile);
+        // While the handshake has the stream, the session has none.
+        let nothing = Pump::new(Box::new(tokio::io::empty()));
+        let stream = std::mem::replace(&mut self.pump, nothing).into_stream();
+        let handshake = tls.handshake(stream, host, profile);
         let reason = match timeout(timeouts::HANDSHAKE, handshake).await {
-            Ok(Ok(mut secured)) => {
-                let empty: Box<dyn Stream> = Box::new(tokio::io::empty());
-                self.pump = Pump::new(std::mem::replace(&mut secured.stream, empty));
-                return Ok((self, secured));
+            Ok(Ok(secured)) => {
+                self.pump = Pump::new(secured.stream);
+                return Ok((self, secured.proof));
             }
             Ok(Err(error)) => error.reason(),
             Err(_) => Reason::TlsInterrupted,
@@ -190,9 +189,12 @@ impl Connection {
             return;
         }
         self.session.quit();
-        self.watchdog = Instant::now() + timeouts::QUIT;
-        self.drive().await;
-        let _ = timeout(timeouts::QUIT, self.pump.shut_down()).await;
+        // However it ends, nothing depends on it any more.
+        let _ = timeout(timeouts::QUIT, async {
+            self.drive().await;
+            self.pump.shut_down().await;
+        })
+        .await;
     }
 
     async fn until_ready(&mut self) -> Result<(), Failure> {
@@ -248,12 +250,4 @@ fn unexpected(event: Event, stage: Stage) -> Failure {
         Event::Failed(failure) => failure,
         _ => failure::ours(Reason::ConnectionLost, stage),
     }
-}
-
-/// Whether a kept connection is fit for one more message.
-pub(super) fn is_fresh(born: Instant, used: Instant, messages: u32) -> bool {
-    /// Messages over one connection: many servers take no more.
-    const MESSAGES_MAX: u32 = 100;
-    let young = |since: Instant, limit: Duration| since.elapsed() < limit;
-    messages < MESSAGES_MAX && young(born, timeouts::KEPT_AGE) && young(used, timeouts::KEPT_IDLE)
 }

@@ -1,3 +1,5 @@
+//! Who may send as whom.
+
 use super::*;
 use crate::ingress::session::testing::{account, listener};
 use crate::ingress::settings::ListenerKind;

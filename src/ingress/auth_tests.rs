@@ -1,3 +1,5 @@
+//! Logins, with the clock paused.
+
 use super::*;
 use crate::ingress::accounts::{self, tests::cheap_hash};
 use crate::ingress::remembered::KEPT;

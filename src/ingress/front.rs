@@ -34,24 +34,36 @@ pub enum StartError {
     },
     /// The listeners' certificate can't be used.
     #[error("[tls] certificate: {0}")]
-    Identity(#[from] IdentityError),
+    Identity(#[source] Box<IdentityError>),
     /// A listener's TLS can't be set up.
     #[error("listener {bind}: {cause}")]
     Tls {
         /// The listener's `bind`.
         bind: String,
         /// What is wrong.
-        cause: ServerTlsError,
+        cause: Box<ServerTlsError>,
     },
     /// The accounts file can't be used.
     #[error("[accounts] file: {0}")]
-    Accounts(#[from] AccountsError),
+    Accounts(#[source] Box<AccountsError>),
     /// The system gives no randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// A reload would need other sockets.
     #[error("listeners were added, removed or bound elsewhere: that needs a restart")]
     Listeners,
+}
+
+impl From<IdentityError> for StartError {
+    fn from(cause: IdentityError) -> Self {
+        Self::Identity(Box::new(cause))
+    }
+}
+
+impl From<AccountsError> for StartError {
+    fn from(cause: AccountsError) -> Self {
+        Self::Accounts(Box::new(cause))
+    }
 }
 
 /// The ports that the ingress works through.
@@ -117,7 +129,7 @@ impl Front {
     ) -> Result<Self, StartError> {
         let at = |cause| StartError::Tls {
             bind: listener.bind.clone(),
-            cause,
+            cause: Box::new(cause),
         };
         let asks = listener.kind == ListenerKind::Relay && !listener.certificates.is_empty();
         let identity = Arc::clone(&common.identity.identity);

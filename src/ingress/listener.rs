@@ -5,7 +5,7 @@
 //! more than that. Called by `start`.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,7 +52,24 @@ impl Sockets {
     }
 }
 
+/// Where the system has no IPv6, `[::]` is taken for `0.0.0.0`.
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    match bind_exactly(address) {
+        Err(error) if address.is_ipv6() && is_without_family(&error) => {
+            match address.ip().is_unspecified() {
+                true => bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into()),
+                false => Err(error),
+            }
+        }
+        result => result,
+    }
+}
+
+fn is_without_family(error: &io::Error) -> bool {
+    error.raw_os_error().map(Errno::from_raw) == Some(Errno::EAFNOSUPPORT)
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Family::for_address(address),
         Type::STREAM.cloexec().nonblocking(),
@@ -165,3 +182,23 @@ const BACKLOG: i32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Refusals told at once.
 pub(super) const REFUSALS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unspecified_ipv6_address_takes_ipv4_too() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = Socket::new(Family::IPV4, Type::STREAM, None).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        client.connect(&to.into()).unwrap();
+    }
+
+    #[test]
+    fn exhaustion_is_known() {
+        assert!(is_exhaustion(&Errno::EMFILE.into()));
+        assert!(!is_exhaustion(&Errno::ECONNABORTED.into()));
+    }
+}

@@ -6,7 +6,6 @@
 //! that knows no socket, clock or DNS; the socket task in front of it does what
 //! it asks. The composition root starts it.
 
-mod accepted;
 pub mod accounts;
 mod accounts_edit;
 pub mod admission;
@@ -15,6 +14,7 @@ mod front;
 pub mod intake;
 pub mod limits;
 mod listener;
+mod log_lines;
 mod remembered;
 mod replies;
 pub mod sasl;

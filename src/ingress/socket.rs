@@ -14,11 +14,12 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::accepted::Accepted;
 use super::auth::Verdict;
 use super::front::Front;
 use super::limits::Slot;
+use super::log_lines::{Accepted, log_refusals};
 use super::replies;
+use super::sasl::Login;
 use super::session::{Action, Answer, Secured, Session};
 use super::settings::ListenerKind;
 use super::shutdown::Shutdown;
@@ -80,9 +81,15 @@ async fn greet(
     Ok((transport, session))
 }
 
+/// Shakes hands, with the certificate of this moment.
 async fn shake_hands(stream: TcpStream, front: &Front) -> io::Result<(Transport, Secured)> {
     front.common.identity.follow().await;
-    let stream = accept_tls(stream, Arc::clone(&front.tls)).await?;
+    let client = stream.peer_addr()?.ip().to_canonical();
+    let accepted = accept_tls(stream, Arc::clone(&front.tls)).await;
+    // Told by default: an old device that can't do TLS 1.2 shows here alone.
+    let stream = accepted.inspect_err(|error| {
+        tracing::info!("TLS handshake failed: client={client} reason=\"{error}\"");
+    })?;
     let now = front.common.ports.clock.now();
     let secured = secured(&stream, front.trust.as_ref(), now);
     Ok((Transport::Secure(stream), secured))
@@ -102,7 +109,7 @@ struct Socket {
 impl Socket {
     async fn run(mut self, mut session: Session) -> io::Result<()> {
         loop {
-            match session.next() {
+            match session.advance() {
                 Action::Read => {
                     if !self.read(&mut session).await? {
                         return Ok(());
@@ -115,11 +122,7 @@ impl Socket {
                     session.answer(Answer::Secured(secured));
                 }
                 Action::Authenticate(login) => {
-                    let verifying = self.front.common.authenticator.verify(self.client, login);
-                    let verdict = tokio::select! {
-                        verdict = verifying => verdict,
-                        () = self.shutdown.due(true) => Verdict::Unavailable,
-                    };
+                    let verdict = self.authenticate(login).await;
                     session.answer(Answer::Verdict(verdict));
                 }
                 Action::Open => session.answer(Answer::Opened(self.open())),
@@ -180,6 +183,8 @@ impl Socket {
     /// Writes; a client that doesn't read can't hold up the shutdown.
     async fn send(&mut self, octets: &Bytes) -> io::Result<()> {
         self.pace.replied();
+        let bind = &self.front.rules.listener.bind;
+        log_refusals(octets, self.client, bind, self.front.common.log_addresses);
         let Some(transport) = &mut self.transport else {
             return Err(no_transport());
         };
@@ -201,6 +206,14 @@ impl Socket {
         };
         self.transport = Some(transport);
         Ok(secured)
+    }
+
+    async fn authenticate(&mut self, login: Login) -> Verdict {
+        let verifying = self.front.common.authenticator.verify(self.client, login);
+        tokio::select! {
+            verdict = verifying => verdict,
+            () = self.shutdown.due(true) => Verdict::Unavailable,
+        }
     }
 
     fn open(&mut self) -> Result<crate::types::QueueId, SpoolError> {

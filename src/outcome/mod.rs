@@ -15,6 +15,8 @@ mod line;
 mod notice;
 mod settings;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use decision::{Decision, Verdict};

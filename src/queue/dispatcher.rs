@@ -243,6 +243,7 @@ impl Dispatcher {
     }
 
     fn tidy_up(&mut self, now: Timestamp, instant: Instant) {
+        self.overflow_at = Some(instant);
         let latest = now + schedule::longest_wait(&self.shared.settings);
         self.timeline.pull_back(latest, now + HEARTBEAT);
         let latest = now + self.shared.settings.expire.saturating_add(HEARTBEAT);

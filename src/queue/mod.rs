@@ -29,6 +29,8 @@ mod shared;
 mod site;
 mod stats;
 mod suspects;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod waiting;
 

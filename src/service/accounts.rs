@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::run::make_folder;
 use crate::config::Config;
 use crate::ingress::accounts::{self, AccountsError};
 use crate::sys::SystemEntropy;
@@ -18,6 +19,11 @@ pub fn add(
 ) -> Result<Option<Zeroizing<String>>, AccountsError> {
     let entropy = SystemEntropy::default();
     let path = &config.ingress.accounts;
+    // Accounts may come before the first start; what can't be made here is told
+    // by the file's own error.
+    if path.starts_with(&config.data_dir) {
+        let _ = make_folder(&config.data_dir);
+    }
     if let Some(password) = password {
         accounts::add(path, name, &password, senders, &entropy)?;
         return Ok(None);

@@ -102,7 +102,8 @@ async fn run(config: Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn make_folder(folder: &Path) -> Result<(), ServeError> {
+/// Makes the data folder, for the service alone and its group to read.
+pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -169,7 +169,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`SpoolError::Sick`] or [`SpoolError::Closed`]: try again later;
-    /// [`SpoolError::Unknown`]: no such open message.
+    /// [`SpoolError::Unknown`]: no such open message, or none with all the
+    /// recipients that the changes name. Changes to final states are passed over.
     fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), SpoolError>>;
 
     /// A message with its statuses.

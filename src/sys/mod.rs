@@ -7,9 +7,11 @@
 pub mod clock;
 pub mod dial;
 pub mod disk;
+pub mod disk_faulty;
 pub mod entropy;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
 pub use entropy::{Entropy, SystemEntropy};

@@ -26,9 +26,9 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::facts::{CertificateVerdict, facts_of};
+use super::facts::{CertificateVerdict, Proof, facts_of};
 use crate::sys::{Clock, Stream};
-use crate::types::{Host, Reason, TlsFacts};
+use crate::types::{Host, Reason};
 
 /// The trusted roots could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -112,15 +112,13 @@ fn is_definite(error: &rustls::Error) -> bool {
 pub struct Secured {
     /// The encrypted stream.
     pub stream: Box<dyn Stream>,
-    /// What was negotiated.
-    pub facts: TlsFacts,
-    /// What the certificate is worth.
-    pub verdict: CertificateVerdict,
+    /// What it proved.
+    pub proof: Proof,
 }
 
 impl fmt::Debug for Secured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secured({:?}, {:?})", self.facts, self.verdict)
+        write!(f, "Secured({:?})", self.proof)
     }
 }
 
@@ -199,12 +197,13 @@ impl ClientTls {
             .map_err(|error| HandshakeError::Interrupted(io::Error::other(error)))?;
         let connector = TlsConnector::from(Arc::new(config));
         let stream = connector.connect(server_name(host)?, stream).await?;
-        let facts = facts_of(stream.get_ref().1);
-        let verdict = *recorder.seen();
+        let proof = Proof {
+            facts: facts_of(stream.get_ref().1),
+            verdict: *recorder.seen(),
+        };
         Ok(Secured {
             stream: Box::new(stream),
-            facts,
-            verdict,
+            proof,
         })
     }
 
@@ -366,9 +365,11 @@ fn chain_reason(error: &webpki::Error) -> Reason {
         E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => {
             Reason::CertificateExpired
         }
-        E::UnknownIssuer | E::CaUsedAsEndEntity | E::EndEntityUsedAsCa => {
-            Reason::CertificateUntrusted
-        }
+        // A false signature is one that no root's key made.
+        E::UnknownIssuer
+        | E::InvalidSignatureForPublicKey
+        | E::CaUsedAsEndEntity
+        | E::EndEntityUsedAsCa => Reason::CertificateUntrusted,
         _ => Reason::CertificateInvalid,
     }
 }

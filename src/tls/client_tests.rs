@@ -71,11 +71,14 @@ async fn a_good_certificate_proves_identity() {
         Profile::Full,
     )
     .await;
-    assert_eq!(secured.verdict.identity(), Ok(()));
-    assert_eq!(secured.facts.version, "TLSv1.3");
-    assert!(secured.facts.cipher.starts_with("TLS13_AES_"));
-    assert_eq!(secured.facts.group, "X25519");
-    assert_eq!(secured.facts.certificate.unwrap().names, ["mx.example"]);
+    assert_eq!(secured.proof.verdict.identity(), Ok(()));
+    assert_eq!(secured.proof.facts.version, "TLSv1.3");
+    assert!(secured.proof.facts.cipher.starts_with("TLS13_AES_"));
+    assert_eq!(secured.proof.facts.group, "X25519");
+    assert_eq!(
+        secured.proof.facts.certificate.unwrap().names,
+        ["mx.example"]
+    );
 }
 
 #[tokio::test]
@@ -83,8 +86,8 @@ async fn e24_the_conservative_profile_is_tls12() {
     let ca = Ca::new();
     let client = client(Some(&ca), NOW);
     let secured = shake(&client, ca.server("mx.example"), Profile::Conservative).await;
-    assert_eq!(secured.facts.version, "TLSv1.2");
-    assert_eq!(secured.verdict.identity(), Ok(()));
+    assert_eq!(secured.proof.facts.version, "TLSv1.2");
+    assert_eq!(secured.proof.verdict.identity(), Ok(()));
 }
 
 #[tokio::test]
@@ -108,8 +111,8 @@ async fn what_is_wrong_is_recorded_not_refused() {
     ];
     for (roots, now, name, reason) in cases {
         let secured = shake(&client(roots, now), ca.server(name), Profile::Full).await;
-        assert_eq!(secured.verdict.identity(), Err(reason));
-        assert_eq!(secured.verdict.signature, Ok(()));
+        assert_eq!(secured.proof.verdict.identity(), Err(reason));
+        assert_eq!(secured.proof.verdict.signature, Ok(()));
     }
 }
 

@@ -20,6 +20,15 @@ const NAMES_MAX: usize = 10;
 /// 4.1.2.5): seconds since 1970.
 const AFTER_ALL: u64 = 300_000_000_000;
 
+/// What a finished handshake says of the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// What was negotiated.
+    pub facts: TlsFacts,
+    /// What its certificate is worth.
+    pub verdict: CertificateVerdict,
+}
+
 /// What was recorded of the peer's certificate while the handshake ran. Each
 /// part stands for itself; a part that was never checked counts as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub mod identity;
 pub mod server;
 
 pub use client::{ClientTls, HandshakeError, Profile, RootsError, Secured};
-pub use facts::{CertificateVerdict, facts_of};
+pub use facts::{CertificateVerdict, Proof, facts_of};
 pub(crate) use identity::Stamp;
 pub use identity::{Identity, IdentityError, read_certificates};
 pub use server::{CertificateRefusal, ClientTrust, ServerTlsError, server_config};

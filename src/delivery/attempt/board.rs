@@ -7,8 +7,8 @@ use super::kept::Kept;
 use crate::delivery::failure::Meaning;
 use crate::policy::Decision;
 use crate::types::{
-    Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason, RecipientReport,
-    Remote, Required,
+    Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
+    RecipientReport, Remote, Required,
 };
 
 /// The recipients that share a decision.
@@ -24,6 +24,15 @@ struct Entry<'a> {
     fate: Option<Fate>,
     /// What a host that was reached said that another may say otherwise.
     last: Option<Failure>,
+}
+
+impl Entry<'_> {
+    fn saw(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
+        self.evidence.achieved = achieved.and_then(Achieved::level);
+        self.evidence.authenticated_by = achieved.and_then(Achieved::authenticated_by);
+        self.evidence.tls = achieved.and_then(Achieved::tls).cloned();
+        self.evidence.remote = Some(remote.clone());
+    }
 }
 
 impl<'a> Board<'a> {
@@ -74,22 +83,19 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// These recipients are about to go over `kept`.
+    /// These recipients went over `kept`.
     pub(super) fn over(&mut self, places: &[usize], kept: &Kept) {
         for at in places {
             if let Some(entry) = self.entries.get_mut(*at) {
-                entry.evidence.achieved = kept.achieved.level();
-                entry.evidence.authenticated_by = kept.achieved.authenticated_by();
-                entry.evidence.tls = kept.achieved.tls().cloned();
-                entry.evidence.remote = Some(kept.remote.clone());
+                entry.saw(&kept.remote, Some(&kept.achieved));
             }
         }
     }
 
     /// A host was tried in vain; it is named where none was reached better.
-    pub(super) fn tried(&mut self, remote: &Remote) {
+    pub(super) fn tried(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
         for entry in self.each_open().filter(|entry| entry.last.is_none()) {
-            entry.evidence.remote = Some(remote.clone());
+            entry.saw(remote, achieved);
         }
     }
 

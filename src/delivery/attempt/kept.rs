@@ -7,9 +7,12 @@
 
 use tokio::time::Instant;
 
-use crate::delivery::connection::{Connection, is_fresh};
-use crate::delivery::{Credentials, Hop, Route};
-use crate::types::{Achieved, Method, Remote};
+use crate::delivery::connection::Connection;
+use crate::delivery::{Credentials, Hop, Route, timeouts};
+use crate::types::{Achieved, Method, Permit, Remote, Required};
+
+/// Transactions over one connection: many servers take no more.
+const TRANSACTIONS_MAX: u32 = 100;
 
 /// A connection with what it proved.
 pub(in crate::delivery) struct Kept {
@@ -33,7 +36,10 @@ pub(in crate::delivery) struct Kept {
 impl Kept {
     /// Whether it may be asked to serve another message at all.
     pub(super) fn is_fit(&self) -> bool {
-        self.connection.is_idle() && is_fresh(self.born, self.used, self.messages)
+        self.connection.is_idle()
+            && self.messages < TRANSACTIONS_MAX
+            && self.born.elapsed() < timeouts::KEPT_AGE
+            && self.used.elapsed() < timeouts::KEPT_IDLE
     }
 
     /// Whether it leads where this message goes, in the same way.
@@ -46,6 +52,11 @@ impl Kept {
             && self.method == method
             && self.fixed == route.fixed.is_some()
             && self.credentials.as_ref() == login
+    }
+
+    /// Whether a transaction that requires this would get its permit.
+    pub(super) fn reaches(&self, required: &Required) -> bool {
+        Permit::grant(required, &self.achieved).is_ok()
     }
 
     /// Ends it politely.

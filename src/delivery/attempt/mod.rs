@@ -164,3 +164,6 @@ impl Deliver for Deliverer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

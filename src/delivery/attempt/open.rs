@@ -20,8 +20,33 @@ use crate::delivery::session::{Login, greeting_name};
 use crate::delivery::{Credentials, Hop, dial, timeouts};
 use crate::dns::Answer;
 use crate::sys::Stream;
-use crate::tls::{Profile, Secured};
+use crate::tls::{Profile, Proof};
 use crate::types::{Achieved, Failure, Host, Method, Permit, Reason, Remote, Required, Stage};
+
+/// Why there is no connection.
+pub(super) struct Refusal {
+    /// What the host says about the method.
+    pub(super) verdict: Verdict,
+    /// Where it was asked last.
+    pub(super) remote: Remote,
+    /// What its handshake proved, if it got that far: evidence of too little.
+    pub(super) achieved: Option<Box<Achieved>>,
+}
+
+/// One address's failure, with what its handshake proved.
+struct Fault {
+    failure: Failure,
+    achieved: Option<Box<Achieved>>,
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            achieved: None,
+        }
+    }
+}
 
 /// What a connection is wanted for.
 #[derive(Clone, Copy)]
@@ -37,39 +62,49 @@ impl Deliverer {
     /// A connection to `hop` that fits the purpose.
     ///
     /// # Errors
-    /// The host's verdict, and where it was reached last.
-    pub(super) async fn open(
-        &self,
-        hop: &Hop,
-        purpose: Purpose<'_>,
-    ) -> Result<Kept, (Verdict, Remote)> {
-        let mut remote = Remote {
-            name: hop.host.to_string(),
-            address: None,
+    /// A [`Refusal`] with the host's verdict.
+    pub(super) async fn open(&self, hop: &Hop, purpose: Purpose<'_>) -> Result<Kept, Refusal> {
+        let mut refusal = Refusal {
+            verdict: Verdict::Unknown(failure::ours(Reason::Unreachable, Stage::Connect)),
+            remote: Remote {
+                name: hop.host.to_string(),
+                address: None,
+            },
+            achieved: None,
         };
         let addresses = match self.addresses(hop, purpose.fixed).await {
             Ok(addresses) => addresses,
-            Err(failure) => return Err((failure::of_host(failure), remote)),
+            Err(failure) => {
+                refusal.verdict = failure::of_host(failure);
+                return Err(refusal);
+            }
         };
         let mut answered: Option<Failure> = None;
-        let mut unreached = failure::ours(Reason::Unreachable, Stage::Connect);
         for ip in addresses {
             let address = SocketAddr::new(ip, hop.port);
-            remote.address = Some(address);
-            let failure = match self.open_address(hop, address, purpose).await {
+            refusal.remote.address = Some(address);
+            let fault = match self.open_address(hop, address, purpose).await {
                 Ok(kept) => return Ok(kept),
-                Err(failure) => failure,
+                Err(fault) => fault,
             };
-            match failure::of_host(failure) {
-                Verdict::Unknown(failure) if failure.stage == Stage::Connect => {
-                    unreached = failure;
+            refusal.achieved = fault.achieved;
+            match failure::of_host(fault.failure) {
+                Verdict::Unknown(failure) if failure.stage != Stage::Connect => {
+                    answered = Some(failure);
                 }
-                Verdict::Unknown(failure) => answered = Some(failure),
-                // One definite no is enough, unless another address was less sure.
-                definite => return Err((answered.map_or(definite, Verdict::Unknown), remote)),
+                unreached @ Verdict::Unknown(_) => refusal.verdict = unreached,
+                definite => {
+                    // One definite no is enough, unless another address was less
+                    // sure.
+                    refusal.verdict = definite;
+                    break;
+                }
             }
         }
-        Err((Verdict::Unknown(answered.unwrap_or(unreached)), remote))
+        if let Some(failure) = answered {
+            refusal.verdict = Verdict::Unknown(failure);
+        }
+        Err(refusal)
     }
 
     /// The addresses of a host, in the order to try them.
@@ -100,9 +135,9 @@ impl Deliverer {
         hop: &Hop,
         address: SocketAddr,
         purpose: Purpose<'_>,
-    ) -> Result<Kept, Failure> {
+    ) -> Result<Kept, Fault> {
         match self.set_up(hop, address, purpose, Profile::Full).await {
-            Err(failure) if failure.reason == Reason::TlsInterrupted => {
+            Err(fault) if fault.failure.reason == Reason::TlsInterrupted => {
                 self.set_up(hop, address, purpose, Profile::Conservative)
                     .await
             }
@@ -116,13 +151,13 @@ impl Deliverer {
         address: SocketAddr,
         purpose: Purpose<'_>,
         profile: Profile,
-    ) -> Result<Kept, Failure> {
+    ) -> Result<Kept, Fault> {
         let (stream, source) = self.dial(address).await?;
         let name = greeting_name(&self.settings.hostname, self.own_address(address, source));
         let (connection, ready) = Connection::greet(stream, name).await;
         if let Err(failure) = ready {
             connection.quit().await;
-            return Err(failure);
+            return Err(failure.into());
         }
         let (mut connection, achieved) = match purpose.method {
             Method::Cleartext => (connection, Achieved::cleartext()),
@@ -133,7 +168,7 @@ impl Deliverer {
             let login = read_login(credentials).await?;
             if let Err(failure) = connection.log_in(permit, login).await {
                 connection.quit().await;
-                return Err(failure);
+                return Err(failure.into());
             }
         }
         let now = Instant::now();
@@ -161,25 +196,25 @@ impl Deliverer {
         hop: &Hop,
         purpose: Purpose<'_>,
         profile: Profile,
-    ) -> Result<(Connection, Achieved), Failure> {
+    ) -> Result<(Connection, Achieved), Fault> {
         if connection.is_masked() {
             tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
         }
-        let (mut connection, secured) =
+        let (mut connection, proof) =
             match connection.start_tls(&self.tls, &hop.host, profile).await {
                 Ok(done) => done,
                 Err((connection, failure)) => {
                     connection.quit().await;
-                    return Err(failure);
+                    return Err(failure.into());
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
-        let achieved = judge(secured, purpose)?;
+        let achieved = judge(proof, purpose)?;
         match connection.greet_again().await {
             Ok(()) => Ok((connection, achieved)),
             Err(failure) => {
                 connection.quit().await;
-                Err(failure)
+                Err(failure.into())
             }
         }
     }
@@ -218,13 +253,18 @@ impl Deliverer {
 }
 
 /// Holds what was proven against what is required.
-fn judge(secured: Secured, purpose: Purpose<'_>) -> Result<Achieved, Failure> {
-    let judged = assurance::judge(secured.facts, &secured.verdict, purpose.fixed)
+fn judge(proof: Proof, purpose: Purpose<'_>) -> Result<Achieved, Fault> {
+    let judged = assurance::judge(proof, purpose.fixed)
         .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
-    match (permit(purpose.required, &judged.achieved), judged.unproven) {
-        (Ok(_), _) => Ok(judged.achieved),
-        (Err(_), Some(reason)) => Err(failure::ours(reason, Stage::StartTls)),
-        (Err(shortfall), None) => Err(shortfall),
+    match permit(purpose.required, &judged.achieved) {
+        Ok(_) => Ok(judged.achieved),
+        Err(shortfall) => Err(Fault {
+            failure: match judged.unproven {
+                Some(reason) => failure::ours(reason, Stage::StartTls),
+                None => shortfall,
+            },
+            achieved: Some(Box::new(judged.achieved)),
+        }),
     }
 }
 

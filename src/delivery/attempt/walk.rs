@@ -150,9 +150,9 @@ impl Deliverer {
                     let after = transact(Box::new(kept), walk.job, required, board).await;
                     keep(lane, after).await;
                 }
-                Err((verdict, remote)) => {
-                    board.tried(&remote);
-                    tally.add(verdict);
+                Err(refusal) => {
+                    board.tried(&refusal.remote, refusal.achieved.as_deref());
+                    tally.add(refusal.verdict);
                 }
             }
         }
@@ -168,12 +168,12 @@ impl Deliverer {
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) {
-        let fits = |kept: &super::kept::Kept| {
-            kept.is_fit() && kept.fits(walk.route, method, walk.credentials)
-        };
-        let Some(kept) = lane.kept.take_if(|kept| fits(kept)) else {
-            return;
-        };
+        let kept = lane.kept.take_if(|kept| {
+            kept.is_fit()
+                && kept.fits(walk.route, method, walk.credentials)
+                && kept.reaches(required)
+        });
+        let Some(kept) = kept else { return };
         let after = transact(kept, walk.job, required, board).await;
         keep(lane, after).await;
     }

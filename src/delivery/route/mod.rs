@@ -62,6 +62,7 @@ impl Router {
             return Ok(route.to_route());
         }
         let domain = match host {
+            Host::Literal(ip) if self.is_own(*ip) => return Err(no_route(Reason::MailLoop)),
             Host::Literal(ip) => return Ok(self.literal(*ip)),
             Host::Domain(domain) => domain,
         };

@@ -139,6 +139,8 @@ async fn e36_self_in_the_mx_set() {
         ["mx1.b.example"]
     );
     assert_eq!(hosts(dns(), own(587), "b.example").await.unwrap().len(), 2);
+    let found = hosts(FakeDns::new(), own(25), "[192.0.2.9]").await;
+    assert_eq!(found, Err(Reason::MailLoop));
     // The implicit MX can be us, too.
     let dns = FakeDns::new().a("relay.example", "192.0.2.9");
     assert_eq!(

@@ -220,7 +220,6 @@ impl Session {
     /// authenticated TLS alone (pitfall E29).
     pub(crate) fn log_in(&mut self, permit: Permit, login: Login) {
         let authenticated = permit.achieved() >= Some(TlsLevel::Authenticated);
-        drop(permit);
         match LoginDialog::begin(&self.offers, login) {
             Some((dialog, first)) if authenticated => {
                 self.output.extend_from_slice(first.as_bytes());
@@ -230,10 +229,9 @@ impl Session {
         }
     }
 
-    /// Begins a transaction. No permit, no MAIL FROM.
-    pub(crate) fn begin(&mut self, permit: Permit, transaction: Transaction) {
-        // Used up: the next transaction needs one of its own.
-        drop(permit);
+    /// Begins a transaction. No permit, no MAIL FROM; it is used up here, and the
+    /// next transaction needs one of its own.
+    pub(crate) fn begin(&mut self, _permit: Permit, transaction: Transaction) {
         if !self.is_idle() {
             self.state = State::Failed;
             let outcome = transaction.broken(failure::ours(Reason::ProtocolError, Stage::Mail));

@@ -42,7 +42,7 @@ pub struct Secured {
 }
 
 /// What the socket task is asked to do. Those marked "answer" must be answered
-/// by [`super::Session::answer`] before [`super::Session::next`] is called again.
+/// by [`super::Session::answer`] before [`super::Session::advance`] is called again.
 #[derive(PartialEq, Eq)]
 pub enum Action {
     /// Read octets into [`super::Session::receive`].

@@ -144,7 +144,7 @@ impl Session {
     }
 
     /// What to do next. If an answer is still owed, the session is given up.
-    pub fn next(&mut self) -> Action {
+    pub fn advance(&mut self) -> Action {
         loop {
             if let Some(action) = self.actions.pop_front() {
                 return action;

@@ -164,7 +164,7 @@ impl Driven {
 
     fn run(&mut self) {
         for _ in 0..1_000_000 {
-            match self.session.next() {
+            match self.session.advance() {
                 Action::Read => return,
                 Action::Send(octets) => self.out += std::str::from_utf8(&octets).unwrap(),
                 Action::Pause(_) => self.pauses += 1,

@@ -273,7 +273,7 @@ fn i19_null_sender_from_trusted_peers() {
         let mut driven = Driven::relay();
         driven.say("MAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
         let said = driven.say(format!("{from}Subject: out of office\r\n\r\n.\r\n"));
-        assert_eq!(driven.has_intake(), false);
+        assert!(!driven.has_intake());
         (codes(&said)[0], driven.commits.len())
     };
     assert_eq!(run("From: a@clinic.example\r\n"), (250, 1));
@@ -356,12 +356,12 @@ fn errors_get_slow_and_then_final() {
 fn early_talk_is_refused() {
     let rules = Arc::new(rules(ListenerKind::Submission));
     let mut session = Session::refuse_early_talk(rules, CLIENT.parse().unwrap());
-    let Action::Send(octets) = session.next() else {
+    let Action::Send(octets) = session.advance() else {
         panic!("no reply")
     };
     assert!(octets.starts_with(b"554 "));
     session.receive(b"NOOP\r\n", Timestamp::default());
-    assert_eq!(session.next(), Action::Close);
+    assert_eq!(session.advance(), Action::Close);
 }
 
 #[test]

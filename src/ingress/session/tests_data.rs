@@ -131,7 +131,7 @@ fn i24_the_reply_follows_the_commit_at_once() {
     );
     let mut asked = Vec::new();
     loop {
-        match session.next() {
+        match session.advance() {
             Action::Body(_) => {
                 asked.push("body");
                 session.answer(Answer::Written(Ok(())));

@@ -28,6 +28,9 @@ pub(super) struct Books {
     pub(super) pending: BTreeMap<u32, u32>,
     /// Octets of each segment's file.
     pub(super) lengths: BTreeMap<u32, u64>,
+    /// Segments that could not be opened: what is in them is not known, so they
+    /// are kept for whoever can mend them.
+    pub(super) unreadable: BTreeSet<u32>,
 }
 
 impl Books {
@@ -86,6 +89,7 @@ impl Books {
         segment < checkpoint.segment
             && self.live_in(segment) == 0
             && !self.pending.contains_key(&segment)
+            && !self.unreadable.contains(&segment)
             && self
                 .pins
                 .get(&segment)

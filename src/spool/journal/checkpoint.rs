@@ -154,3 +154,32 @@ fn read_slot(file: &dyn DiskFile, at: u64) -> Option<(u64, Position)> {
     };
     (encode(epoch, position) == slot).then_some((epoch, position))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::RealDisk;
+
+    #[test]
+    fn a_torn_slot_leaves_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let at = |offset| Position { segment: 3, offset };
+        let (mut checkpoint, none) = Checkpoint::open(Arc::clone(&disk), path.clone());
+        assert_eq!(none, None);
+        for offset in 1..=5 {
+            checkpoint.write(at(offset)).unwrap();
+            let (_, found) = Checkpoint::open(Arc::clone(&disk), path.clone());
+            assert_eq!(found, Some(at(offset)));
+        }
+        // The fifth write went to the odd slot; tear it.
+        let file = disk.open(&path, false).unwrap();
+        file.write_all_at(&[0xFF; 5], STRIDE + 10).unwrap();
+        let (mut checkpoint, found) = Checkpoint::open(Arc::clone(&disk), path.clone());
+        assert_eq!(found, Some(at(4)));
+        checkpoint.write(at(6)).unwrap();
+        let (_, found) = Checkpoint::open(disk, path);
+        assert_eq!(found, Some(at(6)));
+    }
+}

@@ -21,7 +21,8 @@ use super::head::Head;
 use super::index::IndexError;
 use super::job::Job;
 use super::rebuild;
-use super::stage::{Stage, Staged};
+use super::stage::Stage;
+use super::staged::Staged;
 use super::txn::{Finished, Txn};
 
 /// Jobs in one group at most.
@@ -34,11 +35,18 @@ pub(super) struct Committer {
     core: Arc<Core>,
     jobs: mpsc::Receiver<Job>,
     head: Head,
+    /// The head failed and must not be written again.
+    must_replace: bool,
 }
 
 impl Committer {
     pub(super) fn new(core: Arc<Core>, jobs: mpsc::Receiver<Job>, head: Head) -> Self {
-        Self { core, jobs, head }
+        Self {
+            core,
+            jobs,
+            head,
+            must_replace: false,
+        }
     }
 
     /// Notes the head that was begun at the opening.
@@ -208,6 +216,7 @@ impl Committer {
         tracing::error!(%error, "the spool can't write; nothing is accepted until it can");
         let error = Arc::new(error);
         self.head.discard();
+        self.must_replace = true;
         self.core.health().sick = Some(Arc::clone(&error));
         error
     }
@@ -228,7 +237,10 @@ impl Committer {
     /// Checks the old head on disk, begins a new one, rebuilds the index if it
     /// failed.
     fn heal(&mut self, needs_rebuild: bool) -> io::Result<()> {
-        self.head.replace(&self.core)?;
+        if self.must_replace {
+            self.head.replace(&self.core)?;
+            self.must_replace = false;
+        }
         if needs_rebuild {
             rebuild::rebuild(&self.core, self.head.position()).map_err(io::Error::other)?;
         }

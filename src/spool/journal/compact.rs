@@ -22,11 +22,11 @@ use super::core::Core;
 use super::intake::PART;
 use super::job::{Content, HeldPart, Job, Reply};
 use super::locate::Located;
+use super::pages::read_layout;
 use super::payload::{Place, Position, SettlementHead, decode};
 use super::record::Kind;
 use super::scan::{Item, Scan};
 use super::segments::{SEGMENT_SIZE, SegmentError};
-use super::txn::read_layout;
 
 /// Below this share of live octets a segment is compacted, in percent.
 const LIVE_SHARE: u64 = 20;
@@ -62,7 +62,10 @@ pub(super) fn choose(books: &Books, checkpoint: Position, stuck: &[u32]) -> Opti
     }
     let live = books.live_octets();
     let dead = books.disk().saturating_sub(live);
-    let (oldest, _) = books.lengths.first_key_value()?;
+    let oldest = books
+        .lengths
+        .keys()
+        .find(|number| !books.unreadable.contains(number))?;
     (dead > DEAD_BORNE.max(live) && may(*oldest)).then_some(*oldest)
 }
 
@@ -248,4 +251,56 @@ fn read(cursor: &mut Cursor, limit: usize) -> Result<Vec<Bytes>, BodyError> {
 fn send(jobs: &mpsc::Sender<Job>, job: Job) -> io::Result<()> {
     jobs.blocking_send(job)
         .map_err(|_| io::Error::other("the committer has ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Segments of 100 octets each (the rules go by shares), with these live.
+    fn books(live: &[(u32, u64)], length: u64) -> Books {
+        Books {
+            live: live.iter().copied().collect(),
+            lengths: live.iter().map(|(n, _)| (*n, length)).collect(),
+            ..Books::default()
+        }
+    }
+
+    fn behind(segment: u32) -> Position {
+        Position { segment, offset: 0 }
+    }
+
+    #[test]
+    fn the_emptiest_sparse_segment_goes_first() {
+        let books = books(&[(1, 80), (2, 19), (3, 5), (4, 0), (5, 1)], 100);
+        assert_eq!(choose(&books, behind(5), &[]), Some(3));
+        assert_eq!(choose(&books, behind(5), &[3]), Some(2));
+        assert_eq!(choose(&books, behind(5), &[2, 3]), None);
+        let mut pending = books;
+        pending.add_pending(3);
+        assert_eq!(choose(&pending, behind(5), &[]), Some(2));
+        pending.drop_pending(3);
+        assert_eq!(choose(&pending, behind(5), &[]), Some(3));
+    }
+
+    #[test]
+    fn much_that_is_dead_moves_the_oldest() {
+        let half = SEGMENT_SIZE / 2;
+        let some: Vec<_> = (1..=8).map(|n| (n, half)).collect();
+        assert_eq!(choose(&books(&some, SEGMENT_SIZE), behind(9), &[]), None);
+        let mut pinned = books(&some, SEGMENT_SIZE);
+        for number in 2..=8 {
+            pinned.live.insert(number, 0);
+            pinned.pins.insert(number, [1].into());
+        }
+        assert_eq!(pinned.free(behind(9)), None);
+        assert_eq!(choose(&pinned, behind(9), &[]), Some(1));
+        pinned.live.insert(1, 0);
+        // One frees the next.
+        for number in 1..=8 {
+            assert_eq!(pinned.free(behind(9)), Some(number));
+            pinned.forget(number);
+        }
+        assert_eq!(pinned.free(behind(9)), None);
+    }
 }

@@ -21,10 +21,10 @@ use super::events::Events;
 use super::index::{Index, IndexError};
 use super::keys::SecretKey;
 use super::locate::{Located, locate};
+use super::pages::read_statuses;
 use super::payload::{Place, decode};
 use super::segments::{SegmentError, Segments};
 use super::slots::Slots;
-use super::txn::read_statuses;
 
 /// Octets kept for settlements and DSNs while intake is refused, at most.
 const RESERVE: u64 = 64 << 20;

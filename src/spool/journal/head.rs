@@ -129,8 +129,20 @@ impl Head {
         let number = self.next;
         // A number is never tried twice: of a failed try, files may be left.
         self.next = number.saturating_add(1);
-        *self = Self::begin(core, number, Some(self.position()))?;
-        Ok(())
+        match Self::begin(core, number, Some(self.position())) {
+            Ok(head) => {
+                *self = head;
+                Ok(())
+            }
+            Err(error) => {
+                // As far as that can be done; the next opening tidies up too.
+                if core.segments.remove(number).is_err() {
+                    core.segments.forget(number);
+                    let _ = core.segments.remove_key(number);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Goes on in a new segment after this one failed: cuts it at its last
@@ -152,7 +164,10 @@ impl Head {
 }
 
 /// Reads a segment from disk up to its end; what is damaged is named.
-fn read_back(core: &Core, end: Position) -> io::Result<()> {
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn read_back(core: &Core, end: Position) -> io::Result<()> {
     let segment = core.segments.get(end.segment).map_err(io::Error::from)?;
     let mut scan = Scan::new(segment, 0, Some(end.offset)).map_err(io::Error::from)?;
     while let Some(item) = scan.next().map_err(io::Error::from)? {

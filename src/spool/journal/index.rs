@@ -63,6 +63,20 @@ pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 /// A key with its plain value.
 pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
+/// Writes the database to its file.
+pub(super) struct Flusher(sled::Db);
+
+impl Flusher {
+    /// Writes everything to the database file. That is no fsync: see the keeper.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(super) fn flush(&self) -> Result<(), IndexError> {
+        self.0.flush()?;
+        Ok(())
+    }
+}
+
 /// The open index.
 pub(super) struct Index {
     db: sled::Db,
@@ -167,13 +181,9 @@ impl Index {
         Ok(self.db.apply_batch(batch)?)
     }
 
-    /// Writes everything to the database file. That is no fsync: see the keeper.
-    ///
-    /// # Errors
-    /// [`IndexError`].
-    pub(super) fn flush(&self) -> Result<(), IndexError> {
-        self.db.flush()?;
-        Ok(())
+    /// A handle to flush by, without holding up whoever changes the index.
+    pub(super) fn flusher(&self) -> Flusher {
+        Flusher(self.db.clone())
     }
 
     /// Keys with nothing to say carry no value at all.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::checkpoint::{self, Checkpoint};
 use super::compact::Compaction;
 use super::core::Core;
+use super::head::read_back;
 use super::index::IndexError;
 use super::job::Job;
 use super::payload::{Position, SettlementHead, decode};
@@ -30,6 +31,8 @@ pub(super) struct Keeper {
     compaction: Option<Compaction>,
     /// Segments that compaction could not empty: a message in them is damaged.
     stuck: Vec<u32>,
+    /// Segments not read since the opening, which trusted the index for them.
+    unread: Vec<u32>,
 }
 
 impl Keeper {
@@ -38,7 +41,9 @@ impl Keeper {
         jobs: mpsc::WeakSender<Job>,
         checkpoint: Checkpoint,
     ) -> Self {
+        let unread = core.books().lengths.keys().copied().collect();
         Self {
+            unread,
             core,
             jobs,
             checkpoint,
@@ -56,6 +61,7 @@ impl Keeper {
         if let Err(error) = self.remove_free() {
             tracing::error!(%error, "a finished segment could not be removed");
         }
+        self.scrub();
         let is_well = self.core.health().sick.is_none();
         is_well && self.compact()
     }
@@ -188,7 +194,9 @@ impl Keeper {
         let index = guard
             .as_ref()
             .ok_or_else(|| io::Error::other("the index is closed"))?;
-        index.flush().map_err(io::Error::other)?;
+        let flusher = index.flusher();
+        drop(guard);
+        flusher.flush().map_err(io::Error::other)?;
         // sled has its own handle on this file; durability goes by the file.
         let db = self.core.index_folder().join("db");
         self.core.disk.open(&db, false)?.sync_data()
@@ -214,6 +222,24 @@ impl Keeper {
             if let Err(error) = result {
                 self.core.index_failed(error);
             }
+        }
+    }
+
+    /// Reads one segment of before the opening, so that damage is named soon and
+    /// not when its message is due. One a round, to leave the disk to others.
+    fn scrub(&mut self) {
+        let Some(number) = self.unread.pop() else {
+            return;
+        };
+        let Some(length) = self.core.books().lengths.get(&number).copied() else {
+            return;
+        };
+        let end = Position {
+            segment: number,
+            offset: length,
+        };
+        if let Err(error) = read_back(&self.core, end) {
+            tracing::warn!(%error, segment = number, "a segment could not be read");
         }
     }
 

@@ -29,6 +29,7 @@ mod keeper;
 mod keys;
 mod locate;
 mod open;
+mod pages;
 mod payload;
 mod query;
 mod rebuild;
@@ -40,6 +41,7 @@ mod seal;
 mod segments;
 mod slots;
 mod stage;
+mod staged;
 mod store;
 mod txn;
 

@@ -284,12 +284,8 @@ impl Opening {
         end: Position,
         replay: Replay<'_>,
     ) -> Recovered {
-        let numbers = segments::numbers(&*self.disk, &self.settings.folder.join("seg"));
-        books.lengths = numbers
-            .unwrap_or_default()
-            .into_iter()
-            .map(|number| (number, replay.length(number)))
-            .collect();
+        books.lengths = replay.lengths();
+        books.unreadable = replay.unreadable();
         Recovered {
             index,
             books,

@@ -76,9 +76,11 @@ pub(super) fn rebuild(core: &Arc<Core>, end: Position) -> Result<(), ReplayError
     let mut books = core.books();
     let pending = std::mem::take(&mut books.pending);
     let lengths = std::mem::take(&mut books.lengths);
+    let unreadable = std::mem::take(&mut books.unreadable);
     *books = Books {
         pending,
         lengths,
+        unreadable,
         ..rebuilt.books
     };
     tracing::warn!(

@@ -256,10 +256,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn what_is_written_is_read(
             head in proptest::collection::vec(any::<u8>(), 0..300),
-            body in proptest::collection::vec(any::<u8>(), 0..200_000),
+            body in proptest::collection::vec(any::<u8>(), 0..140_000),
         ) {
             let key = SecretKey::generate(&SystemEntropy::default()).unwrap();
             let record = sealed(&key, head.clone(), body.clone());

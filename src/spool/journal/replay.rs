@@ -5,8 +5,7 @@
 //! the end of the last segment, behind everything known to have been durable, is
 //! ever taken for a torn write and cut. Called by the opening and by a rebuild.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +65,8 @@ pub(super) struct Replay<'a> {
     segments: &'a Segments,
     /// Where damaged pieces go.
     aside: PathBuf,
+    /// All segments.
+    numbers: Vec<u32>,
     /// Where segments end, as the ones behind them say.
     ends: BTreeMap<u32, u64>,
     from: Start,
@@ -88,8 +89,9 @@ impl<'a> Replay<'a> {
         aside: PathBuf,
     ) -> Result<Self, ReplayError> {
         let mut ends = BTreeMap::new();
-        for number in segments.numbers()? {
-            if let Some(previous) = follows(segments, number) {
+        let numbers = segments.numbers()?;
+        for number in &numbers {
+            if let Some(previous) = follows(segments, *number) {
                 ends.insert(previous.segment, previous.offset);
             }
         }
@@ -97,6 +99,7 @@ impl<'a> Replay<'a> {
             disk,
             segments,
             aside,
+            numbers,
             ends,
             from: Start::default(),
             queue: VecDeque::new(),
@@ -114,6 +117,17 @@ impl<'a> Replay<'a> {
             .map_or(length, |end| length.min(*end))
     }
 
+    /// Octets that count of every segment.
+    pub(super) fn lengths(&self) -> BTreeMap<u32, u64> {
+        self.numbers.iter().map(|n| (*n, self.length(*n))).collect()
+    }
+
+    /// The segments whose keys do not open.
+    pub(super) fn unreadable(&self) -> BTreeSet<u32> {
+        let is_shut = |n: &u32| self.segments.get(*n).is_err();
+        self.numbers.iter().copied().filter(is_shut).collect()
+    }
+
     /// Reads from `from` to the end into index, books and events; gives the end.
     ///
     /// # Errors
@@ -128,8 +142,8 @@ impl<'a> Replay<'a> {
         self.from = from;
         self.position = from.index;
         let first = from.index.min(from.events).segment;
-        let numbers = self.segments.numbers()?;
-        self.queue = numbers.into_iter().filter(|n| *n >= first).collect();
+        let is_due = |n: &u32| *n >= first;
+        self.queue = self.numbers.iter().copied().filter(is_due).collect();
         loop {
             let mut txn = Txn::new(index, books);
             let is_done = self.fill(&mut txn, events)?;
@@ -334,6 +348,9 @@ impl<'a> Replay<'a> {
         let mut copy = vec![0; usize::try_from(octets).unwrap_or(0)];
         segment.read(&mut copy, at.offset)?;
         write_new(self.disk, &path, &copy)?;
+        // Without its key, which goes with the segment, the copy would be noise.
+        let key = self.segments.wrapped_key(at.segment)?;
+        write_new(self.disk, &path.with_extension("key"), &key)?;
         Ok(())
     }
 }

@@ -173,7 +173,7 @@ mod tests {
             let plain = Bytes::from(vec![0x5A; len]);
             let mut sealed = Vec::new();
             sealer
-                .seal(Section::Body, &[plain.clone()], &mut sealed)
+                .seal(Section::Body, std::slice::from_ref(&plain), &mut sealed)
                 .unwrap();
             assert_eq!(sealed.len() as u64, sealed_len(len as u64));
             assert_eq!(plain_len(sealed.len() as u64), Some(len as u64));

@@ -159,7 +159,7 @@ impl Segments {
                 io::ErrorKind::NotFound => SegmentError::Gone,
                 _ => SegmentError::Io(e),
             })?;
-        let wrapped = match self.disk.read(&self.key_path(number), WRAPPED_LEN) {
+        let wrapped = match self.wrapped_key(number) {
             Ok(wrapped) => wrapped,
             Err(e) if is_damage(&e) => return Err(SegmentError::Damaged),
             Err(e) => return Err(e.into()),
@@ -169,6 +169,14 @@ impl Segments {
             file,
             key: SecretKey::unwrap(&wrapped, &self.master)?,
         })
+    }
+
+    /// A segment's key as it is on disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn wrapped_key(&self, number: u32) -> io::Result<Vec<u8>> {
+        self.disk.read(&self.key_path(number), WRAPPED_LEN)
     }
 
     /// Makes an empty segment with a new key; both are durable on return.
@@ -191,7 +199,8 @@ impl Segments {
         Ok(segment)
     }
 
-    /// Removes a segment, its key first: without it the rest is noise.
+    /// Removes a segment, then its key: a key alone is tidied up at the next
+    /// opening, while a segment alone would look like damage.
     ///
     /// # Errors
     /// What the disk says.

@@ -1,20 +1,20 @@
-//! From a job to a record, and from its fate to an answer.
+//! From a job to a record and the index changes it makes.
 //!
-//! Owns the making of each record and what follows once it is durable. Holds
-//! always: a job that is refused leaves neither record nor index change; an
-//! answer is sent after both are in. Used by the committer alone.
+//! Owns the making of each record of a group. Holds always: a job that is refused
+//! leaves neither record nor index change; the jobs of a group see each other's
+//! effects. Used by the committer alone.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::sys::Entropy;
-use crate::types::{AuditEvent, Body, MemoryBody, Message, QueueId, Settlement};
+use crate::types::{AuditEvent, Body, MemoryBody, Message, QueueId, Settlement, Timestamp};
 
 use super::super::{Fresh, SpoolError, rules};
 use super::apply::{self, Written};
 use super::body::JournalBody;
-use super::core::{Core, refusal};
+use super::core::Core;
 use super::head::Head;
 use super::index::IndexError;
 use super::job::{Content, HeldPart, Job, Reply, octets};
@@ -22,6 +22,7 @@ use super::payload::{
     AcceptHead, BodyPlan, CarryHead, NewHead, PartRef, Place, Position, SettlementHead, encode,
 };
 use super::record::{Draft, Kind};
+use super::staged::Staged;
 use super::txn::{Finished, Txn};
 
 /// Bodies up to this size go to the queue from memory; larger ones are read
@@ -37,27 +38,6 @@ pub(super) struct Stage<'a> {
     room: u64,
     staged: Vec<Staged>,
     failed: Option<IndexError>,
-}
-
-/// A job whose record is in the buffer.
-pub(super) enum Staged {
-    /// A message, or a carried one (which the queue knows already).
-    Message {
-        fresh: Option<Fresh>,
-        /// Let go once the message itself pins their segments.
-        parts: Vec<HeldPart>,
-        reply: Reply<()>,
-    },
-    Part {
-        part: PartRef,
-        reply: Reply<HeldPart>,
-    },
-    Settled {
-        at: Position,
-        events: Vec<AuditEvent>,
-        fresh: Vec<Fresh>,
-        reply: Reply<()>,
-    },
 }
 
 /// A record to be made.
@@ -231,28 +211,7 @@ impl<'a> Stage<'a> {
         if !apply::may_settle(&entry, &settlement.changes) {
             return Err(SpoolError::Unknown.into());
         }
-        let now = self.core.ids.now();
-        let bodies: Vec<Bytes> = settlement
-            .messages
-            .iter()
-            .map(|new| new.octets.clone())
-            .collect();
-        let head = SettlementHead {
-            changes: settlement
-                .changes
-                .into_iter()
-                .map(|change| rules::tidy(change, now))
-                .collect(),
-            messages: settlement
-                .messages
-                .into_iter()
-                .map(|new| NewHead {
-                    message: new.message,
-                    octets: new.octets.len() as u64,
-                })
-                .collect(),
-            events: settlement.events,
-        };
+        let (head, bodies) = settlement_head(settlement, self.core.ids.now());
         let written = self.write(Plan {
             kind: Kind::Settlement,
             id,
@@ -346,50 +305,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-impl Staged {
-    /// Hands events to the audit; the record they are in is durable.
-    pub(super) fn deliver_events(&self, core: &Core) {
-        if let Self::Settled { at, events, .. } = self {
-            core.events().deliver(*at, events);
-        }
-    }
-
-    /// Answers yes, and tells the queue of new messages.
-    pub(super) fn succeed(self, core: &Arc<Core>) {
-        // Where nobody waits for the answer, it holds all the same.
-        match self {
-            Self::Message {
-                fresh,
-                parts,
-                reply,
-            } => {
-                drop(parts);
-                fresh.into_iter().for_each(|f| core.fresh.send(f));
-                let _ = reply.send(Ok(()));
-            }
-            Self::Part { part, reply } => {
-                let _ = reply.send(Ok(HeldPart::new(core, part)));
-            }
-            Self::Settled { fresh, reply, .. } => {
-                fresh.into_iter().for_each(|f| core.fresh.send(f));
-                let _ = reply.send(Ok(()));
-            }
-        }
-    }
-
-    /// Answers no. Where the disk is full, intake says so; settlements are to be
-    /// tried again.
-    pub(super) fn fail(self, error: &Arc<std::io::Error>) {
-        match self {
-            Self::Message { reply, .. } => drop(reply.send(Err(refusal(error)))),
-            Self::Settled { reply, .. } => {
-                drop(reply.send(Err(SpoolError::Sick(Arc::clone(error)))));
-            }
-            Self::Part { reply, .. } => drop(reply.send(Err(refusal(error)))),
-        }
-    }
-}
-
 /// Why a job has no record.
 enum Refused {
     /// For this reason of its own.
@@ -408,6 +323,32 @@ impl From<IndexError> for Refused {
     fn from(error: IndexError) -> Self {
         Self::Index(error)
     }
+}
+
+/// A settlement as its record has it: the head, and the new messages' octets.
+fn settlement_head(settlement: Settlement, now: Timestamp) -> (SettlementHead, Vec<Bytes>) {
+    let (messages, bodies) = settlement
+        .messages
+        .into_iter()
+        .map(|new| {
+            let head = NewHead {
+                message: new.message,
+                octets: new.octets.len() as u64,
+            };
+            (head, new.octets)
+        })
+        .unzip();
+    let changes = settlement
+        .changes
+        .into_iter()
+        .map(|change| rules::tidy(change, now))
+        .collect();
+    let head = SettlementHead {
+        changes,
+        messages,
+        events: settlement.events,
+    };
+    (head, bodies)
 }
 
 fn split(content: Content) -> (BodyPlan, Vec<Bytes>, Vec<HeldPart>) {

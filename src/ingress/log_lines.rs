@@ -1,9 +1,10 @@
-//! The log line of an accepted message.
+//! The log lines of messages accepted and commands refused.
 //!
 //! Holds always: no subject, no content; full addresses only where the operator
 //! asked for them; every value is one word. Called by the socket task.
 
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
 use super::auth::log_name;
 use crate::spool::Ticket;
@@ -51,6 +52,23 @@ impl Accepted {
 impl fmt::Display for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// One line for each 4xx and 5xx among these replies. Their texts may name
+/// addresses.
+pub(super) fn log_refusals(replies: &[u8], client: IpAddr, listener: &str, log_addresses: bool) {
+    for line in replies.split(|octet| *octet == b'\n') {
+        // The last line of a reply alone has a blank there.
+        if !matches!(line, [b'4' | b'5', _, _, b' ', ..]) {
+            continue;
+        }
+        let text = String::from_utf8_lossy(line);
+        let shown = match (log_addresses, text.match_indices(' ').nth(1)) {
+            (false, Some((codes, _))) => text.get(..codes).unwrap_or_default(),
+            _ => text.trim_end(),
+        };
+        tracing::info!("client={client} listener={listener} status=refused reply=\"{shown}\"");
     }
 }
 

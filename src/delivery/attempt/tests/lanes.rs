@@ -1,0 +1,105 @@
+//! Kept connections: used again only where they fit, by a new permit.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_serves_the_next_message() {
+    let ca = Ca::new();
+    let mx = FarSide::new(ca.tls("mx1.b.example"));
+    let (deliverer, _) = World::new(ca, &[&mx]).deliverer();
+    let mut lane = Lane::default();
+    for _ in 0..3 {
+        let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+        assert_eq!(fates(&report), ["delivered"]);
+        assert_eq!(evidence(&report).tls.as_ref().unwrap().version, "TLSv1.3");
+        assert!(lane.is_open());
+    }
+    assert_eq!(
+        (mx.connections(), mx.count("MAIL"), mx.count("+TLS")),
+        (1, 3, 1)
+    );
+    assert!(!mx.heard_any("RSET"));
+    deliverer.hang_up(lane).await;
+    assert!(mx.heard_any("QUIT"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn e27_a_kept_connection_needs_a_permit_for_this_message() {
+    // The certificate has another name: enough for encrypted, not for more.
+    let mx = FarSide::new(Ca::new().tls("other.example"));
+    let mut world = World::new(Ca::new(), &[&mx]);
+    world.policy.rules.push(Rule {
+        name: "high".into(),
+        when: Conditions {
+            recipient: vec!["high@*".into()],
+            ..Conditions::default()
+        },
+        methods: None,
+        tls_level: Some(TlsLevel::Authenticated),
+    });
+    let (deliverer, _) = world.deliverer();
+    let mut lane = Lane::default();
+    let report = attempt(&deliverer, &job(&["low"]), &mut lane).await;
+    assert_eq!(fates(&report), ["delivered"]);
+    let report = attempt(&deliverer, &job(&["high"]), &mut lane).await;
+    assert_eq!(fates(&report), ["bounced certificate-untrusted 5.7.5"]);
+    assert_eq!(mx.count("MAIL"), 1);
+    assert!(!mx.heard().iter().any(|line| line.contains("high@")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cleartext_connection_never_serves_tls() {
+    let mx = FarSide::new(None);
+    let world = World::new(Ca::new(), &[&mx]).methods(&["tls", "cleartext"]);
+    let (deliverer, _) = world.deliverer();
+    let mut lane = Lane::default();
+    for _ in 0..2 {
+        let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+        assert_eq!(fates(&report), ["delivered"]);
+        assert_eq!(report.recipients[0].method, Some(Method::Cleartext));
+    }
+    // Each message asks anew for TLS; the cleartext connection is kept.
+    assert_eq!(mx.connections(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_kept_connection_is_silently_replaced() {
+    for farewell in ["CLOSE", "421 idle too long"] {
+        let ca = Ca::new();
+        let mx = FarSide::new(ca.tls("mx1.b.example")).says("MAIL", &["250 ok", farewell]);
+        let (deliverer, _) = World::new(ca, &[&mx]).deliverer();
+        let mut lane = Lane::default();
+        for _ in 0..2 {
+            let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+            assert_eq!(fates(&report), ["delivered"], "{farewell}");
+        }
+        assert_eq!((mx.connections(), mx.bodies().len()), (2, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_or_idle_connection_is_not_used() {
+    let ca = Ca::new();
+    let mx = FarSide::new(ca.tls("mx1.b.example"));
+    let (deliverer, _) = World::new(ca, &[&mx]).deliverer();
+    let mut lane = Lane::default();
+    attempt(&deliverer, &job(&["a"]), &mut lane).await;
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    attempt(&deliverer, &job(&["a"]), &mut lane).await;
+    assert_eq!(mx.connections(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn e19_a_transaction_left_open_is_reset_first() {
+    let ca = Ca::new();
+    let mx = FarSide::new(ca.tls("mx1.b.example"))
+        .says("RCPT", &["550 no"])
+        .says("DATA", &["503 no recipients"]);
+    let (deliverer, _) = World::new(ca, &[&mx]).deliverer();
+    let mut lane = Lane::default();
+    let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+    assert_eq!(fates(&report), ["bounced rejected 5.0.0"]);
+    let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+    assert_eq!(fates(&report), ["delivered"]);
+    assert_eq!((mx.connections(), mx.count("RSET")), (1, 1));
+}

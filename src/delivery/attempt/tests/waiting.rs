@@ -1,0 +1,73 @@
+//! Time limits, by a paused clock (RFC 5321 section 4.5.3.2).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::*;
+
+/// How long an attempt with one host takes, and what comes of it.
+async fn timed(host: FarSide) -> (Duration, String) {
+    let world = World::new(Ca::new(), &[&host]).methods(&["tls", "cleartext"]);
+    let (deliverer, _) = world.deliverer();
+    let start = Instant::now();
+    let report = attempt(&deliverer, &job(&["a"]), &mut Lane::default()).await;
+    (start.elapsed(), fates(&report).remove(0))
+}
+
+fn about(time: Duration, minutes: u64) -> bool {
+    let expected = Duration::from_secs(minutes * 60);
+    // QUIT on the way out, and another connection's few steps.
+    time >= expected && time < expected + Duration::from_secs(30)
+}
+
+#[tokio::test(start_paused = true)]
+async fn e15_every_stage_has_its_limit() {
+    for (verb, minutes, fate) in [
+        ("BANNER", 5, "deferred timed-out 4.4.2"),
+        ("EHLO", 5, "deferred timed-out 4.4.2"),
+        ("MAIL", 5, "deferred timed-out 4.4.2"),
+        ("RCPT", 5, "deferred timed-out 4.4.2"),
+        ("DATA", 2, "deferred timed-out 4.4.2"),
+        ("DOT", 10, "deferred outcome-unknown 4.4.2"),
+    ] {
+        let (time, result) = timed(FarSide::new(None).says(verb, &["STALL"])).await;
+        assert_eq!(result, fate, "{verb}");
+        assert!(about(time, minutes), "{verb}: {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_handshake_ends() {
+    let ca = Ca::new();
+    let host = FarSide::new(ca.tls("mx1.b.example")).says("SHAKE", &["STALL", "STALL"]);
+    let (time, result) = timed(host).await;
+    assert_eq!(result, "deferred tls-interrupted 4.7.5");
+    assert!(about(time, 2), "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_address_ends() {
+    let mut world = World::new(Ca::new(), &[]);
+    world.dns = FakeDns::new().a("b.example", "192.0.2.1");
+    world.network.silent.push("192.0.2.1".parse().unwrap());
+    let start = Instant::now();
+    let report = world.attempt(&["a"]).await;
+    assert_eq!(fates(&report), ["deferred timed-out 4.4.1"]);
+    assert!(start.elapsed() < Duration::from_secs(31));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_reader_ends_the_message() {
+    let host = FarSide::new(None).says("EARLY", &["STALL"]);
+    let world = World::new(Ca::new(), &[&host]).methods(&["tls", "cleartext"]);
+    let (deliverer, _) = world.deliverer();
+    let job = job_of(
+        &["a"],
+        MemoryBody::new(vec![Bytes::from(vec![b'x'; 1000]); 1000]),
+    );
+    let start = Instant::now();
+    let report = attempt(&deliverer, &job, &mut Lane::default()).await;
+    assert_eq!(fates(&report), ["deferred timed-out 4.4.2"]);
+    assert!(about(start.elapsed(), 3), "{:?}", start.elapsed());
+}

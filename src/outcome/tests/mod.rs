@@ -1,0 +1,6 @@
+//! Settlements, DSNs and the audit.
+
+mod audit;
+mod dsn;
+mod fixture;
+mod settle;

@@ -1,0 +1,8 @@
+//! The dispatcher with a scripted delivery and a store in memory, under tokio's
+//! paused clock.
+
+mod ends;
+mod limits;
+mod trouble;
+mod waits;
+mod world;

@@ -1,0 +1,307 @@
+//! The ingress over real sockets: what the session's own tests can't show.
+
+mod ingress_support;
+
+use std::time::Duration;
+
+use ingress_support::*;
+use postern::ingress::accounts;
+use postern::sys::SystemEntropy;
+use rcgen::ExtendedKeyUsagePurpose;
+use tokio::time::{Instant, sleep};
+
+const MESSAGE: &str = "From: a@clinic.example\r\nSubject: secret\r\n\r\n..dot\r\n.\r\n";
+
+#[tokio::test]
+async fn starttls_auth_and_a_message() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.logged_in().await;
+    client.envelope().await;
+    client.send(MESSAGE).await;
+    let reply = client.reply().await;
+    assert!(reply.starts_with("250 2.0.0 Ok: queued as "), "{reply}");
+    client.expect("QUIT", "221").await;
+    assert!(client.is_closed().await);
+
+    let messages = server.messages().await;
+    assert_eq!(messages[0].0, ["b@x.example"]);
+    let text = String::from_utf8(messages[0].1.clone()).unwrap();
+    let id = reply.trim().rsplit(' ').next().unwrap();
+    assert!(text.contains("with ESMTPSA") && text.contains(id), "{text}");
+    assert!(text.contains("(TLSv1.3 TLS13_"), "{text}");
+    assert!(
+        text.ends_with("\r\nSubject: secret\r\n\r\n.dot\r\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn implicit_tls_and_auth_login() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.connect(SUBMISSIONS).await;
+    let ehlo = client.say("EHLO me").await;
+    assert!(ehlo.contains("AUTH PLAIN LOGIN") && !ehlo.contains("STARTTLS"));
+    client.expect("AUTH LOGIN", "334").await;
+    client.expect("c2Nhbm5lcg==", "334").await;
+    client.expect("c2VjcmV0", "235").await;
+    client.envelope().await;
+    client.send(MESSAGE).await;
+    assert!(client.reply().await.starts_with("250 "));
+}
+
+#[tokio::test]
+async fn a_relay_by_network() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.connect(RELAY).await;
+    client.expect("EHLO me", "250").await;
+    client
+        .expect("MAIL FROM:<a@evil.example>", "553 5.7.1")
+        .await;
+    client.envelope().await;
+    client.send(MESSAGE).await;
+    assert!(client.reply().await.starts_with("250 "));
+
+    let closed = Server::start(|s| s.listeners[RELAY].networks.clear()).await;
+    let mut client = closed.connect(RELAY).await;
+    client.expect("EHLO me", "250").await;
+    client
+        .expect("MAIL FROM:<a@clinic.example>", "550 5.7.1")
+        .await;
+}
+
+#[tokio::test]
+async fn a_relay_by_client_certificate() {
+    let server = Server::start(|settings| {
+        settings.listeners[RELAY].networks.clear();
+        settings.listeners[RELAY].certificates = vec!["*.outlook.example".into()];
+    })
+    .await;
+    let server_auth = Some(ExtendedKeyUsagePurpose::ServerAuth);
+    let peer = server.ca.issue("mail.outlook.example", server_auth.clone());
+    let misnamed = server.ca.issue("mail.evil.example", server_auth.clone());
+    let stranger = Ca::new().issue("mail.outlook.example", server_auth);
+    for (pair, wanted) in [
+        (Some(&peer), "250 "),
+        (Some(&misnamed), "550 5.7.1 "),
+        (Some(&stranger), "550 5.7.1 "),
+        (None, "550 5.7.1 "),
+    ] {
+        let mut client = server.connect(RELAY).await;
+        client.expect("EHLO me", "250").await;
+        client.expect("STARTTLS", "220").await;
+        let mut client = client.shake_hands(&server.ca, pair).await;
+        client.expect("EHLO me", "250").await;
+        client.expect("MAIL FROM:<a@clinic.example>", wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn twenty_mebibytes_arrive_octet_for_octet() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.logged_in().await;
+    client.envelope().await;
+    let header = "From: a@clinic.example\r\nDate: x\r\nMessage-ID: <a@b>\r\n\r\n";
+    let mut body = Vec::new();
+    for n in 0..300_000u32 {
+        body.extend_from_slice(format!("{n:067}\u{fc}\r\n").as_bytes());
+    }
+    assert!(body.len() > 20 << 20);
+    client.send(header).await;
+    client.send(&body).await;
+    client.send(".\r\n").await;
+    let reply = client.reply().await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let messages = server.messages().await;
+    let octets = &messages[0].1;
+    let tail = [header.as_bytes(), &body].concat();
+    assert!(octets.ends_with(&tail));
+}
+
+#[tokio::test]
+async fn i3_what_follows_starttls_in_the_clear_is_never_obeyed() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.connect(SUBMISSION).await;
+    client.expect("EHLO me", "250").await;
+    client
+        .send("STARTTLS\r\nMAIL FROM:<a@clinic.example>\r\n")
+        .await;
+    assert!(client.reply().await.starts_with("554 "));
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn early_talk_is_refused() {
+    let mut server = Server::bound(|_| ());
+    let mut client = server.dial(SUBMISSION).await;
+    client.send("EHLO me\r\n").await;
+    server.serve();
+    assert!(client.reply().await.starts_with("554 "));
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn connections_are_limited() {
+    let server = Server::start(|settings| {
+        settings.limits.connections = 3;
+        settings.limits.connections_per_client = 2;
+    })
+    .await;
+    let first = server.connect(SUBMISSION).await;
+    let _second = server.connect(RELAY).await;
+    let mut third = server.dial(SUBMISSION).await;
+    let reply = third.reply().await;
+    assert!(
+        reply.starts_with("421 4.7.0 Too many connections from"),
+        "{reply}"
+    );
+    assert!(third.is_closed().await);
+    let mut tls = server.dial(SUBMISSIONS).await;
+    assert!(tls.is_closed().await);
+    drop(first);
+    eventually(async || server.dial(RELAY).await.reply().await.starts_with("220")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i26_an_idle_client_gets_421_after_five_minutes() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.connect(SUBMISSION).await;
+    let begun = Instant::now();
+    assert!(client.reply().await.starts_with("421 4.4.2 "));
+    assert!(client.is_closed().await);
+    assert!(begun.elapsed() >= Duration::from_secs(300));
+
+    // Octets that are no command don't count.
+    let mut client = server.connect(SUBMISSION).await;
+    let begun = Instant::now();
+    for _ in 0..4 {
+        client.send("N").await;
+        sleep(Duration::from_secs(70)).await;
+    }
+    assert!(client.reply().await.starts_with("421 4.4.2 "));
+    assert!(begun.elapsed() < Duration::from_secs(310));
+}
+
+#[tokio::test(start_paused = true)]
+async fn i26_a_message_has_a_minimum_data_rate() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.connect(RELAY).await;
+    client.expect("EHLO me", "250").await;
+    client.envelope().await;
+    client.send("From: a@clinic.example\r\n\r\n").await;
+    for _ in 0..9 {
+        client.send("x\r\n").await;
+        sleep(Duration::from_secs(40)).await;
+    }
+    assert!(client.reply().await.starts_with("421 4.4.2 "));
+    assert!(server.messages().await.is_empty());
+
+    // Slow, but not too slow.
+    let mut client = server.connect(RELAY).await;
+    client.expect("EHLO me", "250").await;
+    client.envelope().await;
+    for _ in 0..20 {
+        client.send(format!("{}\r\n", "x".repeat(30_000))).await;
+        sleep(Duration::from_secs(40)).await;
+    }
+    client.send(".\r\n").await;
+    assert!(client.reply().await.starts_with("250 "));
+}
+
+#[tokio::test]
+async fn i27_a_client_that_vanishes() {
+    let server = Server::start(|_| ()).await;
+    let before_the_dot = &MESSAGE[..MESSAGE.len() - 3];
+    let mut client = server.connect(RELAY).await;
+    client.expect("EHLO me", "250").await;
+    client.envelope().await;
+    client.send(before_the_dot).await;
+    drop(client);
+
+    let mut client = server.connect(RELAY).await;
+    client.expect("EHLO me", "250").await;
+    client.envelope().await;
+    client.send(MESSAGE).await;
+    drop(client);
+    eventually(async || server.messages().await.len() == 1).await;
+    server.shutdown.send_replace(true);
+    let mut server = server;
+    server.ingress.take().unwrap().join().await;
+    assert_eq!(server.messages().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_idle_sessions_at_once_and_lets_others_finish() {
+    let mut server = Server::start(|_| ()).await;
+    let mut idle = server.connect(SUBMISSION).await;
+    let mut silent_tls = server.dial(SUBMISSIONS).await;
+    let mut busy = server.connect(RELAY).await;
+    busy.expect("EHLO me", "250").await;
+    busy.envelope().await;
+    let mut stuck = server.connect(RELAY).await;
+    stuck.expect("EHLO me", "250").await;
+    stuck.envelope().await;
+
+    let asked = Instant::now();
+    server.shutdown.send_replace(true);
+    assert!(idle.reply().await.starts_with("421 4.3.2 "));
+    assert!(silent_tls.is_closed().await);
+    busy.send(MESSAGE).await;
+    assert!(busy.reply().await.starts_with("250 "));
+    assert!(busy.reply().await.starts_with("421 4.3.2 "));
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    assert!(stuck.reply().await.starts_with("421 4.3.2 "));
+    assert!(asked.elapsed() >= Duration::from_secs(10));
+    drop((idle, silent_tls, busy, stuck));
+    server.ingress.take().unwrap().join().await;
+    assert!(asked.elapsed() < Duration::from_secs(15));
+    assert_eq!(server.messages().await.len(), 1);
+}
+
+#[tokio::test]
+async fn accounts_are_effective_without_a_restart() {
+    let server = Server::start(|_| ()).await;
+    let senders = ["@clinic.example".to_owned()];
+    let path = server.path("accounts.toml");
+    accounts::add(&path, "new", "word", &senders, &SystemEntropy::default()).unwrap();
+    let mut client = server.connect(SUBMISSIONS).await;
+    client.expect("EHLO me", "250").await;
+    client.expect("AUTH PLAIN AG5ldwB3b3Jk", "235").await;
+    accounts::remove(&path, "new").unwrap();
+    let mut client = server.connect(SUBMISSIONS).await;
+    client.expect("EHLO me", "250").await;
+    client.expect("AUTH PLAIN AG5ldwB3b3Jk", "535").await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_without_a_restart() {
+    let mut server = Server::start(|_| ()).await;
+    server.connect(SUBMISSIONS).await;
+    server.ca = Ca::new();
+    let pair = server.ca.issue("relay.example", None);
+    write_pair(&pair, server.path("cert.pem"), server.path("key.pem"));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    server.connect(SUBMISSIONS).await;
+}
+
+#[tokio::test]
+async fn without_files_a_self_signed_certificate_is_made() {
+    let server = Server::start(|settings| settings.tls = None).await;
+    let mut client = server.connect(SUBMISSION).await;
+    assert!(client.say("EHLO me").await.contains("STARTTLS"));
+    assert!(server.path("tls").join("self-signed.pem").exists());
+}
+
+#[tokio::test]
+async fn a_reload_changes_new_sessions() {
+    let server = Server::start(|_| ()).await;
+    let ingress = server.ingress.as_ref().unwrap();
+    let mut settings = server.settings.clone();
+    settings.limits.message_size = 1234;
+    ingress.reload(&settings).unwrap();
+    let mut client = server.connect(SUBMISSION).await;
+    assert!(client.say("EHLO me").await.contains("SIZE 1234\r\n"));
+    settings.listeners.pop();
+    assert!(ingress.reload(&settings).is_err());
+}
