@@ -141,8 +141,12 @@ async fn by_client_certificate() {
             Some(clients.issue_client("p1.other.example")),
         ),
         (
-            "two labels for a star",
-            Some(clients.issue_client("a.b.printers.example")),
+            "the domain of a star",
+            Some(clients.issue_client("printers.example")),
+        ),
+        (
+            "another domain that ends alike",
+            Some(clients.issue_client("p1.xprinters.example")),
         ),
         (
             "another authority",

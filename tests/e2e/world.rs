@@ -227,7 +227,12 @@ roots = ["ca.pem"]
         let deadline = Instant::now() + limit;
         while !self.queue().is_empty() {
             let late = Instant::now() > deadline;
-            assert!(!late, "after {limit:?} still open: {:#?}\n{}", self.queue(), self.daemon.log());
+            assert!(
+                !late,
+                "after {limit:?} still open: {:#?}\n{}",
+                self.queue(),
+                self.daemon.log()
+            );
             tokio::time::sleep(STEP).await;
         }
     }
