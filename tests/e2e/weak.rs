@@ -118,8 +118,7 @@ fn weak_identity(ca: &Ca) -> Vec<Case> {
             "foreign.example",
             |b| b.identity(foreign),
             NOT_PROVEN,
-            // The lab's authorities bear one name, so it is the signature that does not fit.
-            "certificate-invalid",
+            "certificate-untrusted",
         ),
     ]
 }
