@@ -191,3 +191,31 @@ fn the_design_page_has_the_same_rooms() {
         }
     }
 }
+
+/// A test named in `docs/attacks.md` exists.
+#[test]
+fn the_attacks_page_names_real_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code: String = sources().into_iter().map(|(_, text)| text).collect();
+    let mut folders = vec![root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with(".unpacked") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                code.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let page = fs::read_to_string(root.join("docs/attacks.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let mut named = 0;
+    for cell in rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next()) {
+        for name in cell.split('`').skip(1).step_by(2) {
+            named += 1;
+            assert!(code.contains(&format!("fn {name}(")), "no test {name}");
+        }
+    }
+    assert!(named > 40, "the page names only {named} tests");
+}

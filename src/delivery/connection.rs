@@ -251,3 +251,7 @@ fn unexpected(event: Event, stage: Stage) -> Failure {
         _ => failure::ours(Reason::ConnectionLost, stage),
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

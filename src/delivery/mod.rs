@@ -5,6 +5,17 @@
 //! delivery is a function from a job to a [`Report`]; it never writes the spool,
 //! never sends a DSN, never logs an outcome; no transaction is begun without a
 //! `Permit`. Called by `queue`.
+//!
+//! The steps and where they are:
+//!
+//! | step | file |
+//! | --- | --- |
+//! | find the hosts | `route/` |
+//! | group recipients by what policy decides, walk their methods list | `attempt/walk.rs` |
+//! | choose addresses, connect, handshake, hold what it proved against what is required | `dial.rs`, `attempt/open.rs` |
+//! | ask for a permit, send | `attempt/transact.rs` |
+//! | the dialog, without I/O, and the octets around it | `session/`, `connection.rs`, `pump.rs` |
+//! | what a failure means, and how long to wait for it | `failure.rs`, `timeouts.rs` |
 
 mod attempt;
 mod connection;

@@ -18,6 +18,9 @@ pub(super) const HANDSHAKE: Duration = minutes(1);
 pub(super) const QUIT: Duration = Duration::from_secs(5);
 /// From the connection to the first MAIL: what a tarpit may take in all.
 pub(super) const SETUP: Duration = minutes(15);
+/// After this long an attempt begins with no further host or address: what many
+/// tarpits may take together.
+pub(super) const ATTEMPT: Duration = minutes(30);
 /// How long a kept connection stays fit for another message.
 pub(super) const KEPT_AGE: Duration = minutes(10);
 /// How long it may lie idle; most servers hang up after five minutes (RFC 5321

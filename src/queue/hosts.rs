@@ -183,12 +183,12 @@ impl Dispatcher {
         let Some(host) = self.hosts.get_mut(name) else {
             return;
         };
+        host.in_turn = false;
         if host.ready.is_empty() && !host.more {
             return;
         }
         host.more = false;
         host.waiting = true;
-        host.in_turn = false;
         for work in host.ready.drain(..) {
             host.taken.remove(&work.id);
             self.ready = self.ready.saturating_sub(1);

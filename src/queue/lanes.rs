@@ -355,3 +355,107 @@ impl Dispatcher {
         work
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::queue::attempt::{Lead, Rest};
+    use crate::queue::hosts::no_route;
+    use crate::queue::tests::world::World;
+    use crate::types::{QueueId, Timestamp};
+
+    fn order() -> Order {
+        let work = Work {
+            id: QueueId::from_octets([0; 12]),
+            host: Host::parse("x.example").unwrap(),
+            job: None,
+            until: Timestamp::from_micros(0),
+        };
+        let lead = Lead::None(Arc::new(no_route()));
+        Order { work, lead }
+    }
+
+    /// A lane that has just carried out an order and keeps its connection.
+    fn kept(dispatcher: &mut Dispatcher, site: &Site) -> LaneId {
+        let id = dispatcher.open_lane(site);
+        dispatcher.send(id, order());
+        done(dispatcher, id);
+        id
+    }
+
+    fn done(dispatcher: &mut Dispatcher, id: LaneId) {
+        let Work {
+            id: message, host, ..
+        } = order().work;
+        let done = Done {
+            host,
+            id: message,
+            rest: Rest::Until(None),
+            health: Health::Up,
+        };
+        dispatcher.lane_done(id, done, true);
+    }
+
+    fn is_open(dispatcher: &Dispatcher, id: LaneId) -> bool {
+        dispatcher
+            .lanes
+            .get(&id)
+            .is_some_and(|lane| lane.orders.is_some())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_for_five_seconds_after_its_last_use() {
+        let mut dispatcher = Dispatcher::new(World::new().shared());
+        let site = Site::new(["mx.x.example"]);
+        let id = kept(&mut dispatcher, &site);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        dispatcher.close_idle(Instant::now());
+        assert!(is_open(&dispatcher, id));
+        // Used again: the time counts anew.
+        assert_eq!(dispatcher.sites[&site].idle, [id]);
+        dispatcher.sites.get_mut(&site).unwrap().idle.clear();
+        dispatcher.send(id, order());
+        done(&mut dispatcher, id);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        dispatcher.close_idle(Instant::now());
+        assert!(is_open(&dispatcher, id));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        dispatcher.close_idle(Instant::now());
+        assert!(!is_open(&dispatcher, id));
+        assert!(dispatcher.sites[&site].idle.is_empty());
+        assert!(dispatcher.idle.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_lane_is_offered_before_a_new_one() {
+        let mut dispatcher = Dispatcher::new(World::new().shared());
+        let site = Site::new(["mx.x.example"]);
+        let id = kept(&mut dispatcher, &site);
+        let turn = Host::parse("x.example").unwrap();
+        dispatcher
+            .sites
+            .get_mut(&site)
+            .unwrap()
+            .turn
+            .push_back(turn);
+        assert!(matches!(dispatcher.offer(&site), Offer::Idle(lane) if lane == id));
+        assert!(matches!(dispatcher.offer(&site), Offer::New));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_site_in_line_takes_the_place_of_an_idle_lane() {
+        let mut world = World::new();
+        world.settings.connections = 1;
+        let mut dispatcher = Dispatcher::new(world.shared());
+        let id = kept(&mut dispatcher, &Site::new(["mx.idle.example"]));
+        let site = Site::new(["mx.busy.example"]);
+        let state = dispatcher.sites.entry(site.clone()).or_default();
+        state.turn.push_back(Host::parse("busy.example").unwrap());
+        dispatcher.put_in_line(site.clone());
+        dispatcher.dispatch();
+        assert!(!is_open(&dispatcher, id));
+        assert_eq!(dispatcher.line, [site]);
+    }
+}

@@ -55,11 +55,26 @@ pub fn waited(
     settings: &Settings,
     random: u32,
 ) -> Decision {
-    let wait = jittered(retry_wait(settings, recipient.attempts), random);
+    // As if it had been attempted all the time: else a message that was attempted
+    // once and then waits for days would be looked at every few minutes.
+    let age = age(recipient, message, now, settings);
+    let attempts = recipient.attempts.max(attempts_at(age, settings));
+    let wait = jittered(retry_wait(settings, attempts), random);
     Decision {
         verdict: open(recipient, message, now, wait, settings),
         attempts: recipient.attempts,
     }
+}
+
+/// How many attempts of the list a message of this age has seen.
+fn attempts_at(age: Duration, settings: &Settings) -> u32 {
+    let mut waited = Duration::ZERO;
+    let seen = settings.retry.iter().take_while(|wait| {
+        let is_seen = waited <= age;
+        waited = waited.saturating_add(**wait);
+        is_seen
+    });
+    u32::try_from(seen.count()).unwrap_or(u32::MAX)
 }
 
 /// What follows for a message that was in flight at an unclean stop: counted as
@@ -290,6 +305,8 @@ mod tests {
         let settings = Settings::default();
         let decision = waited(&recipient, &message(at(0)), at(5 * HOUR), &settings, MIDDLE);
         assert_eq!(decision.attempts, 2);
+        let waited_for = seconds_after(at(5 * HOUR), decision.verdict);
+        assert_eq!(waited_for.div_ceil(HOUR), 4, "as others of its age");
         assert!(matches!(
             decision.verdict,
             Verdict::Waits {

@@ -14,12 +14,14 @@ mod walk;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
 use self::walk::Walk;
 use super::route::{RoutePatternError, Router};
-use super::{Deliver, Lane, NoRoute, Route, Settings};
+use super::{Deliver, Lane, NoRoute, Route, Settings, timeouts};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
@@ -120,6 +122,7 @@ impl Deliverer {
                 Some(_) => self.router.credentials(&job.host),
                 None => None,
             },
+            until: Instant::now() + timeouts::ATTEMPT,
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {

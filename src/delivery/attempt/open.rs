@@ -56,6 +56,8 @@ pub(super) struct Purpose<'a> {
     /// Whether an operator's route names the host.
     pub(super) fixed: bool,
     pub(super) credentials: Option<&'a Credentials>,
+    /// When no further address is begun with.
+    pub(super) until: Instant,
 }
 
 impl Deliverer {
@@ -81,6 +83,9 @@ impl Deliverer {
         };
         let mut answered: Option<Failure> = None;
         for ip in addresses {
+            if Instant::now() >= purpose.until {
+                break;
+            }
             let address = SocketAddr::new(ip, hop.port);
             refusal.remote.address = Some(address);
             let fault = match self.open_address(hop, address, purpose).await {

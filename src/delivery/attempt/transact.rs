@@ -16,23 +16,15 @@ use crate::types::{Job, Permit, Required};
 /// Recipients in one transaction.
 const RECIPIENTS_MAX: usize = 100;
 
-/// What became of the connection.
-pub(super) enum Afterwards {
-    /// It can serve more.
-    Alive(Box<Kept>),
-    /// It is over.
-    Gone,
-    /// It was dead before a word was answered: nothing happened.
-    Stale,
-}
-
 /// Sends the message to all who are open, in as many transactions as it takes.
+/// Gives the connection back if it can serve more. One that was dead before a
+/// word was answered leaves the board as it was, for a fresh one.
 pub(super) async fn transact(
     mut kept: Box<Kept>,
     job: &Job,
     required: &Required,
     board: &mut Board<'_>,
-) -> Afterwards {
+) -> Option<Box<Kept>> {
     let reused = kept.messages > 0;
     let mut waiting = board.open();
     let mut first = true;
@@ -40,9 +32,7 @@ pub(super) async fn transact(
         let rest = waiting.split_off(waiting.len().min(RECIPIENTS_MAX));
         let batch = std::mem::replace(&mut waiting, rest);
         // No permit, no MAIL FROM.
-        let Ok(permit) = Permit::grant(required, &kept.achieved) else {
-            return Afterwards::Stale;
-        };
+        let permit = Permit::grant(required, &kept.achieved).ok()?;
         let transaction = Transaction {
             sender: job.message.envelope.sender.clone(),
             recipients: board.mailboxes(&batch),
@@ -54,7 +44,7 @@ pub(super) async fn transact(
             .transact(permit, transaction, &*job.body)
             .await;
         if reused && first && outcome.recipients.iter().all(failure::was_stale) {
-            return Afterwards::Stale;
+            return None;
         }
         first = false;
         kept.used = Instant::now();
@@ -63,11 +53,11 @@ pub(super) async fn transact(
         let reusable = outcome.reusable;
         let again = settle(board, &batch, outcome);
         if !reusable || !kept.connection.is_idle() {
-            return Afterwards::Gone;
+            return None;
         }
         waiting.extend(again);
     }
-    Afterwards::Alive(kept)
+    Some(kept)
 }
 
 /// Gives each recipient what came of it; the places of those that the far side

@@ -5,10 +5,13 @@
 //! and none is unknown; `cleartext` only if each of them definitely has no TLS.
 //! Called by `Deliverer::attempt`.
 
+use tokio::time::Instant;
+
 use super::Deliverer;
 use super::board::Board;
+use super::kept::Kept;
 use super::open::Purpose;
-use super::transact::{Afterwards, transact};
+use super::transact::transact;
 use crate::assurance::{self, Demands};
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
@@ -71,6 +74,8 @@ pub(super) struct Walk<'a> {
     pub(super) job: &'a Job,
     pub(super) route: &'a Route,
     pub(super) credentials: Option<&'a Credentials>,
+    /// When no further host or address is begun with.
+    pub(super) until: Instant,
 }
 
 impl Deliverer {
@@ -131,14 +136,15 @@ impl Deliverer {
             required,
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
+            until: walk.until,
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
             if board.is_settled() {
                 break;
             }
-            if tried == HOSTS_MAX {
-                // Those beyond the cap were not asked, so they say nothing.
+            if tried == HOSTS_MAX || Instant::now() >= walk.until {
+                // Those beyond the cap are not asked, so they say nothing.
                 tally.add(Verdict::Unknown(failure::ours(
                     Reason::Unreachable,
                     Stage::Connect,
@@ -180,8 +186,8 @@ impl Deliverer {
 }
 
 /// Leaves a living connection in the lane; what was there before is ended.
-async fn keep(lane: &mut Lane, after: Afterwards) {
-    if let Afterwards::Alive(kept) = after
+async fn keep(lane: &mut Lane, after: Option<Box<Kept>>) {
+    if let Some(kept) = after
         && let Some(former) = lane.kept.replace(kept)
     {
         former.hang_up().await;

@@ -2,7 +2,9 @@
 //!
 //! Holds always: records come oldest first, one line in memory at a time; a line
 //! that can't be read is an error item with its file and number, and reading goes
-//! on behind it. Called by the command line, with or without a running daemon.
+//! on behind it. The newest file's last line may be just being written: then it is
+//! left for the next reading (if a crash tore it, the journal hands it over again).
+//! Called by the command line, with or without a running daemon.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -104,7 +106,10 @@ impl Iterator for Records {
             let Some(lines) = &mut self.open else {
                 let path = self.files.pop()?;
                 match File::open(&path) {
-                    Ok(file) => self.open = Some(Lines::new(path, file)),
+                    Ok(file) => {
+                        let is_newest = self.files.is_empty();
+                        self.open = Some(Lines::new(path, file, is_newest));
+                    }
                     Err(cause) => return Some(Err(AuditError::Io { path, cause })),
                 }
                 continue;
@@ -141,42 +146,51 @@ struct Lines {
     path: PathBuf,
     reader: BufReader<File>,
     number: u64,
+    is_newest: bool,
 }
 
 impl Lines {
-    fn new(path: PathBuf, file: File) -> Self {
+    fn new(path: PathBuf, file: File, is_newest: bool) -> Self {
         Self {
             path,
             reader: BufReader::new(file),
             number: 0,
+            is_newest,
         }
     }
 
     fn next(&mut self) -> Option<Result<Record, AuditError>> {
-        let mut line = Vec::new();
-        let read = (&mut self.reader)
-            .take(LINE_MAX)
-            .read_until(b'\n', &mut line)
-            .and_then(|read| {
-                let cut = read as u64 == LINE_MAX && !line.ends_with(b"\n");
-                if cut {
-                    self.reader.skip_until(b'\n')?;
-                }
-                Ok(read)
-            });
         self.number += 1;
-        match read {
-            Err(cause) => Some(Err(AuditError::Io {
-                path: self.path.clone(),
-                cause,
-            })),
-            Ok(0) => None,
-            Ok(_) => Some(
-                serde_json::from_slice(&line).map_err(|_| AuditError::Broken {
-                    path: self.path.clone(),
-                    line: self.number,
-                }),
-            ),
+        let line = match self.read_line() {
+            Ok(line) => line,
+            Err(cause) => {
+                let path = self.path.clone();
+                return Some(Err(AuditError::Io { path, cause }));
+            }
+        };
+        if line.is_empty() {
+            return None;
         }
+        match serde_json::from_slice(&line) {
+            Ok(record) => Some(Ok(record)),
+            Err(_) if self.is_newest && !line.ends_with(b"\n") => None,
+            Err(_) => Some(Err(AuditError::Broken {
+                path: self.path.clone(),
+                line: self.number,
+            })),
+        }
+    }
+
+    /// The next line with its end, if it has one; empty at the end. Of a line that
+    /// is too long, the beginning with a line end, which is no record.
+    fn read_line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        let mut bounded = (&mut self.reader).take(LINE_MAX);
+        bounded.read_until(b'\n', &mut line)?;
+        if line.len() as u64 == LINE_MAX && !line.ends_with(b"\n") {
+            self.reader.skip_until(b'\n')?;
+            line.push(b'\n');
+        }
+        Ok(line)
     }
 }

@@ -222,6 +222,23 @@ fn a_broken_line_is_named_and_the_rest_is_read() {
     );
 }
 
+#[test]
+fn a_line_that_is_being_written_is_left_for_later() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).append(&[event(0), event(1)]).unwrap();
+    for (day, found) in [("2026-11-23", 1), ("2026-11-22", 1)] {
+        let path = folder.path().join(format!("{day}.jsonl"));
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+        let items: Vec<_> = read(folder.path(), &AuditFilter::default())
+            .unwrap()
+            .collect();
+        assert_eq!(items.len(), found);
+        // In a file of the past it will not be completed.
+        assert_eq!(items[0].is_err(), day == "2026-11-22");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// Hands over events, from one and so many.
@@ -335,6 +352,9 @@ impl Disk for Faulty {
             inner: RealDisk.open(path, create)?,
             faults: self.clone(),
         }))
+    }
+    fn read(&self, path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
+        RealDisk.read(path, limit)
     }
     fn list(&self, folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
         RealDisk.list(folder)

@@ -55,6 +55,26 @@ async fn what_was_queued_before_the_start_is_found() {
     assert_eq!(world.deliver.seen().len(), 3000);
 }
 
+/// The due index can be read before the channel: then the message has been
+/// delivered when it comes out of the channel.
+#[tokio::test(start_paused = true)]
+async fn a_message_seen_in_the_index_first_is_not_sent_again_from_memory() {
+    let mut world = World::new();
+    for _ in 0..50 {
+        world.send(&["a@x.example"]).await;
+    }
+    let (channel, held) = world.hold_fresh();
+    assert_eq!(held.len(), 50);
+    let _queue = world.start();
+    for fresh in held {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        channel.send(fresh).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.open().await, 0);
+    assert_eq!(world.deliver.seen().len(), 50);
+}
+
 #[tokio::test(start_paused = true)]
 async fn connections_are_limited_by_site_and_in_all() {
     let mut world = World::new();

@@ -5,4 +5,4 @@ mod ends;
 mod limits;
 mod trouble;
 mod waits;
-mod world;
+pub(super) mod world;

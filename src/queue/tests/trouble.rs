@@ -36,7 +36,14 @@ async fn a_panic_in_an_attempt_is_a_deferral() {
         .flat_map(|seen| seen.attempts.clone())
         .collect();
     assert_eq!(attempts, [0, 1, 2]);
-    assert!(queue.questions().stats().await.iter().all(|site| site.active == 0));
+    assert!(
+        queue
+            .questions()
+            .stats()
+            .await
+            .iter()
+            .all(|site| site.active == 0)
+    );
     assert!(world.store.marked.lock().unwrap().is_empty());
 }
 

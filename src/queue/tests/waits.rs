@@ -154,7 +154,13 @@ async fn one_success_ends_the_backoff() {
     // Those attempted come back by their own wait, the others with the backoff.
     world.until_empty(Duration::from_secs(200)).await;
     assert_eq!(
-        queue.questions().stats().await.iter().map(|s| s.failures).max(),
+        queue
+            .questions()
+            .stats()
+            .await
+            .iter()
+            .map(|s| s.failures)
+            .max(),
         Some(0)
     );
 }

@@ -13,9 +13,11 @@ use tokio::sync::watch;
 
 use crate::delivery::{Deliver, Hop, Lane, NoRoute, Route};
 use crate::outcome::{self, Outcome};
+use crate::queue::shared::Shared;
 use crate::queue::{Queue, QueueHandle, Settings};
 use crate::spool::{
-    Due, Filter, FreshReceiver, Intake, MemoryStore, SpoolError, Stats, Store, Stored, Ticket,
+    Due, Filter, Fresh, FreshReceiver, Intake, MemoryStore, SpoolError, Stats, Store, Stored,
+    Ticket,
 };
 use crate::sys::{Clock, SystemEntropy, TokioClock};
 use crate::types::{
@@ -334,17 +336,17 @@ impl Store for Watched {
 }
 
 /// All of it, not yet running.
-pub(super) struct World {
+pub(in crate::queue) struct World {
     pub(super) store: Arc<Watched>,
     pub(super) deliver: Arc<Scripted>,
     pub(super) clock: Arc<JumpClock>,
-    pub(super) settings: Settings,
+    pub(in crate::queue) settings: Settings,
     fresh: Option<FreshReceiver>,
     shutdown: watch::Sender<bool>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::queue) fn new() -> Self {
         let clock = Arc::new(JumpClock {
             steady: TokioClock::starting_at("2026-11-22T08:00:00Z".parse().unwrap()),
             offset: AtomicI64::new(0),
@@ -385,7 +387,30 @@ impl World {
         self.store.take_overflow();
     }
 
+    /// Takes what was sent until now out of the channel, to be handed over late.
+    pub(super) fn hold_fresh(&mut self) -> (tokio::sync::mpsc::Sender<Fresh>, Vec<Fresh>) {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1000);
+        let mut before = self.fresh.replace(receiver).unwrap();
+        let held = std::iter::from_fn(|| before.try_recv().ok()).collect();
+        (sender, held)
+    }
+
     pub(super) fn start(&mut self) -> QueueHandle {
+        let entropy = Arc::new(SystemEntropy::default());
+        Queue {
+            settings: self.settings.clone(),
+            store: self.store.clone(),
+            fresh: self.fresh.take().unwrap(),
+            deliver: self.deliver.clone(),
+            outcome: self.outcome(),
+            clock: self.clock.clone(),
+            entropy,
+            shutdown: self.shutdown.subscribe(),
+        }
+        .start()
+    }
+
+    fn outcome(&self) -> Arc<Outcome> {
         let entropy = Arc::new(SystemEntropy::default());
         let settings = outcome::Settings {
             hostname: Domain::parse("relay.clinic.example").unwrap(),
@@ -394,18 +419,19 @@ impl World {
             log_addresses: false,
             expire: self.settings.expire,
         };
-        let outcome = Outcome::new(settings, self.clock.clone(), entropy.clone());
-        Queue {
-            settings: self.settings.clone(),
-            store: self.store.clone(),
-            fresh: self.fresh.take().unwrap(),
-            deliver: self.deliver.clone(),
-            outcome: Arc::new(outcome),
-            clock: self.clock.clone(),
-            entropy,
-            shutdown: self.shutdown.subscribe(),
-        }
-        .start()
+        Arc::new(Outcome::new(settings, self.clock.clone(), entropy))
+    }
+
+    /// What a dispatcher is made of, for a test that is one itself.
+    pub(in crate::queue) fn shared(&self) -> Arc<Shared> {
+        Arc::new(Shared::new(
+            self.settings.clone(),
+            self.store.clone(),
+            self.deliver.clone(),
+            self.outcome(),
+            self.clock.clone(),
+            Arc::new(SystemEntropy::default()),
+        ))
     }
 
     pub(super) fn stop(&self) {

@@ -103,3 +103,52 @@ async fn e19_a_transaction_left_open_is_reset_first() {
     assert_eq!(fates(&report), ["delivered"]);
     assert_eq!((mx.connections(), mx.count("RSET")), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn e27_a_login_is_not_shared() {
+    let ca = Ca::new();
+    let tls = ca.tls("mx1.b.example");
+    let mx = FarSide::offering(tls, &["PIPELINING", "AUTH PLAIN"]);
+    let mut world = World::new(ca, &[&mx]);
+    let folder = tempfile::tempdir().unwrap();
+    for (domain, user) in [("b.example", "one"), ("c.example", "two")] {
+        let password_file = folder.path().join(user);
+        std::fs::write(&password_file, "secret\n").unwrap();
+        world.settings.routes.push(crate::delivery::RouteSettings {
+            domain: domain.into(),
+            hosts: vec![(Host::parse("mx1.b.example").unwrap(), 25)],
+            credentials: Some(crate::delivery::Credentials {
+                username: user.into(),
+                password_file,
+            }),
+        });
+    }
+    let (deliverer, _) = world.deliverer();
+    let mut lane = Lane::default();
+    for (host, connections) in [("b.example", 1), ("b.example", 1), ("c.example", 2)] {
+        let mut job = job(&["a"]);
+        job.host = Host::parse(host).unwrap();
+        let report = attempt(&deliverer, &job, &mut lane).await;
+        assert_eq!(fates(&report), ["delivered"]);
+        assert_eq!(
+            (mx.connections(), mx.count("AUTH")),
+            (connections, connections)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn e28_an_unclean_end_after_quit_changes_nothing() {
+    for farewell in ["CLOSE", "STALL", "500 what?"] {
+        let ca = Ca::new();
+        let mx = FarSide::new(ca.tls("mx1.b.example")).says("QUIT", &[farewell]);
+        let (deliverer, _) = World::new(ca, &[&mx]).deliverer();
+        let mut lane = Lane::default();
+        let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+        assert_eq!(fates(&report), ["delivered"]);
+        let start = tokio::time::Instant::now();
+        deliverer.hang_up(lane).await;
+        assert!(start.elapsed() <= std::time::Duration::from_secs(5));
+        assert!(mx.heard_any("QUIT"));
+    }
+}

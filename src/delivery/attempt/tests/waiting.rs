@@ -71,3 +71,15 @@ async fn a_stalled_reader_ends_the_message() {
     assert_eq!(fates(&report), ["deferred timed-out 4.4.2"]);
     assert!(about(start.elapsed(), 3), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_tarpits_end_together() {
+    let tarpits: Vec<FarSide> = (0..9)
+        .map(|_| FarSide::new(None).says("BANNER", &["STALL"]))
+        .collect();
+    let hosts: Vec<&FarSide> = tarpits.iter().collect();
+    let start = Instant::now();
+    let report = World::new(Ca::new(), &hosts).attempt(&["a"]).await;
+    assert_eq!(fates(&report), ["deferred unreachable 4.4.1"]);
+    assert!(about(start.elapsed(), 30), "{:?}", start.elapsed());
+}
