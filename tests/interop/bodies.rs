@@ -37,6 +37,14 @@ pub(crate) fn small() -> Vec<Body> {
     ]
 }
 
+/// With one empty line for the empty body: swaks can't send less.
+pub(crate) fn not_empty(mut bodies: Vec<Body>) -> Vec<Body> {
+    for body in bodies.iter_mut().filter(|body| body.octets.is_empty()) {
+        (body.name, body.octets) = ("one empty line", b"\r\n".to_vec());
+    }
+    bodies
+}
+
 impl Body {
     /// The whole message, as a client would have it in a file.
     pub(crate) fn message(&self, from: &str, to: &str, id: &str) -> Vec<u8> {

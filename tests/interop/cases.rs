@@ -42,11 +42,15 @@ async fn through(sender: Sender, ways: &[(Way, &str, Vec<Body>)]) {
 #[tokio::test]
 async fn swaks() {
     let ways = [
-        (Way::StartTls, "STARTTLS + AUTH PLAIN", bodies::all()),
+        (
+            Way::StartTls,
+            "STARTTLS + AUTH PLAIN",
+            bodies::not_empty(bodies::all()),
+        ),
         (
             Way::Implicit,
             "tls-on-connect + AUTH LOGIN",
-            bodies::small(),
+            bodies::not_empty(bodies::small()),
         ),
     ];
     through(Sender::Swaks, &ways).await;
@@ -159,7 +163,7 @@ fn read(house: &House, report: &[u8]) -> Result<String, String> {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
     match output.status.success() {
-        true => Ok(said.chars().take(40).collect()),
+        true => Ok(said.chars().take(29).collect()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }

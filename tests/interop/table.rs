@@ -45,6 +45,6 @@ fn line(peer: &str, version: &str, case: &str, result: &str) {
     let _one = LOCK.lock();
     let _ = writeln!(
         std::io::stderr(),
-        "| {peer:<10} | {version:<14} | {case:<42} | {result}"
+        "| {peer:<10} | {version:<14} | {case:<50} | {result}"
     );
 }
