@@ -17,8 +17,9 @@ use super::Settings;
 
 /// A wait is never shorter, whatever is configured.
 const WAIT_MIN: Duration = Duration::from_secs(1);
-/// What a message waits that was in flight at an unclean stop for the first time:
-/// it goes behind the rest of the backlog (design section 3.1).
+/// What a message waits at most that was in flight at an unclean stop for the first
+/// time: it goes behind the rest of the backlog (design section 3.1). Never longer
+/// than one that was deferred waits.
 const SUSPECT_WAIT: Duration = Duration::from_secs(60);
 
 /// What follows from an attempt. `random` makes the jitter.
@@ -87,9 +88,10 @@ pub fn interrupted(
     random: u32,
 ) -> Decision {
     let attempts = recipient.attempts.saturating_add(1);
+    let wait = jittered(retry_wait(settings, attempts), random);
     let wait = match recipient.attempts {
-        0 => SUSPECT_WAIT,
-        _ => jittered(retry_wait(settings, attempts), random),
+        0 => wait.min(SUSPECT_WAIT),
+        _ => wait,
     };
     Decision {
         verdict: open(recipient, message, now, wait, settings),
@@ -326,6 +328,18 @@ mod tests {
             seconds_after(at(0), decision.verdict) / MINUTE
         });
         assert_eq!(waits, [1, 10, 20]);
+    }
+
+    #[test]
+    fn what_was_in_flight_waits_no_longer_than_a_deferral() {
+        let settings = Settings {
+            retry: vec![Duration::from_secs(5)],
+            ..Settings::default()
+        };
+        let (recipient, message) = (recipient(0, false), message(at(0)));
+        let decision = interrupted(&recipient, &message, at(0), &settings, MIDDLE);
+        let wait = seconds_after(at(0), decision.verdict);
+        assert!((4..=5).contains(&wait), "{wait}");
     }
 
     #[test]

@@ -1,0 +1,38 @@
+//! End to end: the daemon as an operator runs it, in a world that the lab plays.
+//!
+//! Every test has a daemon of its own, on a folder, ports and loopback addresses of its own, and
+//! knows of it only the command line, the configuration and the wire. No foreign software is
+//! needed, but for `order.rs`, which runs the daemon under strace.
+//!
+//! | file | shows |
+//! | --- | --- |
+//! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
+//! | `operator.rs` | what the command line tells, and its exit codes |
+//! | `delivery.rs` | that mail arrives as it was handed in |
+//! | `undeliverable.rs` | what senders are told when it does not |
+//! | `weak.rs` | that nothing leaves below the level asked for |
+//! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
+//! | `order.rs` | that the journal is on the disk before the 250 is said |
+//! | `secrets.rs` | that no content and no password is found in files and logs |
+//! | `world.rs`, `dsn.rs` | the world they live in, and a reader of delivery reports |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+mod crash;
+mod damage;
+mod delivery;
+mod dsn;
+mod full;
+mod operator;
+mod order;
+mod relay;
+mod secrets;
+mod submit;
+mod undeliverable;
+mod weak;
+mod world;

@@ -1,0 +1,182 @@
+//! The programs that submit: each as its users run it, trusting the lab's authority alone.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::house::{House, PASSWORD, SENDER, TO, USER};
+
+/// A program and a way to run it.
+#[derive(Clone, Copy)]
+pub(crate) enum Sender {
+    Swaks,
+    Msmtp,
+    Smtplib,
+}
+
+/// STARTTLS and AUTH, or TLS from the first octet and AUTH.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    StartTls,
+    Implicit,
+}
+
+impl Sender {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Sender::Swaks => "swaks",
+            Sender::Msmtp => "msmtp",
+            Sender::Smtplib => "smtplib",
+        }
+    }
+
+    /// What it calls itself: the first number it prints.
+    pub(crate) fn version(self) -> String {
+        let program = match self {
+            Sender::Smtplib => "python3",
+            other => other.name(),
+        };
+        version(program)
+    }
+
+    /// Submits a message from a file; the error is what the program says.
+    pub(crate) fn submit(self, house: &House, way: Way, message: &[u8]) -> Result<(), String> {
+        let file = house.daemon.dir().join("message.eml");
+        // swaks puts a line end behind the file whether it ends in one or not.
+        let message = match self {
+            Sender::Swaks => message.strip_suffix(b"\r\n").unwrap_or(message),
+            _ => message,
+        };
+        std::fs::write(&file, message).unwrap();
+        let mut command = match self {
+            Sender::Swaks => swaks(house, way, &file),
+            Sender::Msmtp => msmtp(house, way, &file),
+            Sender::Smtplib => smtplib(house, way, &file),
+        };
+        let output = command
+            .output()
+            .map_err(|e| format!("{}: {e}; run tests/run interop", self.name()))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!(
+                "{}\n{}{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr),
+                String::from_utf8_lossy(&output.stdout)
+                    .chars()
+                    .take(2000)
+                    .collect::<String>()
+            )),
+        }
+    }
+}
+
+fn swaks(house: &House, way: Way, file: &Path) -> Command {
+    let (addr, tls) = match way {
+        Way::StartTls => (house.submission, "--tls"),
+        Way::Implicit => (house.submissions, "--tls-on-connect"),
+    };
+    let auth = match way {
+        Way::StartTls => "PLAIN",
+        Way::Implicit => "LOGIN",
+    };
+    let mut command = limited("swaks");
+    command.args([
+        "--server",
+        &addr.ip().to_string(),
+        "--port",
+        &addr.port().to_string(),
+    ]);
+    command.args([
+        tls,
+        "--tls-verify",
+        "--tls-ca-path",
+        &house.roots().to_string_lossy(),
+    ]);
+    command.args([
+        "--auth",
+        auth,
+        "--auth-user",
+        USER,
+        "--auth-password",
+        PASSWORD,
+    ]);
+    command.args([
+        "--from",
+        SENDER,
+        "--to",
+        TO,
+        "--ehlo",
+        "desk.ward.example",
+        "--timeout",
+        "60",
+    ]);
+    command.args(["--silent", "2", "--data", &format!("@{}", file.display())]);
+    command
+}
+
+fn msmtp(house: &House, way: Way, file: &Path) -> Command {
+    let (addr, starttls) = match way {
+        Way::StartTls => (house.submission, "on"),
+        Way::Implicit => (house.submissions, "off"),
+    };
+    let config = house.daemon.dir().join("msmtprc");
+    let text = format!(
+        "account default\nhost {}\nport {}\ntls on\ntls_starttls {starttls}\ntls_trust_file {}\n\
+         auth plain\nuser {USER}\npassword {PASSWORD}\nfrom {SENDER}\ndomain desk.ward.example\ntimeout 60\n",
+        addr.ip(),
+        addr.port(),
+        house.roots().display()
+    );
+    std::fs::write(&config, text).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&config, PermissionsExt::from_mode(0o600)).unwrap();
+    let mut command = limited("msmtp");
+    command.args(["-C", &config.to_string_lossy(), "--", TO]);
+    command.stdin(std::fs::File::open(file).unwrap());
+    command
+}
+
+fn smtplib(house: &House, way: Way, file: &Path) -> Command {
+    let (addr, mode) = match way {
+        Way::StartTls => (house.submission, "starttls"),
+        Way::Implicit => (house.submissions, "tls"),
+    };
+    let mut command = python("submit.py");
+    command.args([mode, &addr.ip().to_string(), &addr.port().to_string()]);
+    command
+        .arg(house.roots())
+        .args([USER, PASSWORD, SENDER, TO])
+        .arg(file);
+    command
+}
+
+/// One of the scripts beside this file.
+pub(crate) fn python(script: &str) -> Command {
+    let mut command = limited("python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/").to_owned() + script);
+    command
+}
+
+/// The first word with a digit and a point in what `PROGRAM --version` prints.
+pub(crate) fn version(program: &str) -> String {
+    let flag = if program == "openssl" {
+        "version"
+    } else {
+        "--version"
+    };
+    let output = limited(program).arg(flag).output();
+    let text = output
+        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+        .unwrap_or_default();
+    let words = text.split_whitespace().map(|word| word.trim_matches(','));
+    let mut numbers =
+        words.filter(|w| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.'));
+    numbers.next().unwrap_or("?").to_owned()
+}
+
+/// Nothing here may run for ever.
+pub(crate) fn limited(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["120", program]);
+    command
+}

@@ -1,0 +1,50 @@
+//! The table of results, a line a case, straight to stderr, so that `cargo test` shows it.
+
+use std::io::Write as _;
+use std::sync::{Mutex, Once};
+
+/// The rows of one test: printed as they come, judged at the end.
+#[derive(Default)]
+pub(crate) struct Table {
+    failed: Vec<String>,
+}
+
+impl Table {
+    /// Adds a row and prints it.
+    pub(crate) fn row(
+        &mut self,
+        peer: &str,
+        version: &str,
+        case: &str,
+        result: Result<String, String>,
+    ) {
+        static HEAD: Once = Once::new();
+        HEAD.call_once(|| line("peer", "version", "case", "result"));
+        match &result {
+            Ok(how) => line(peer, version, case, how),
+            Err(why) => {
+                line(
+                    peer,
+                    version,
+                    case,
+                    &format!("FAILED: {}", why.lines().next().unwrap_or_default()),
+                );
+                self.failed.push(format!("{peer}, {case}: {why}"));
+            }
+        }
+    }
+
+    /// Panics if a case failed.
+    pub(crate) fn judge(self) {
+        assert!(self.failed.is_empty(), "{}", self.failed.join("\n\n"));
+    }
+}
+
+fn line(peer: &str, version: &str, case: &str, result: &str) {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _one = LOCK.lock();
+    let _ = writeln!(
+        std::io::stderr(),
+        "| {peer:<10} | {version:<14} | {case:<50} | {result}"
+    );
+}
