@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use postern::config::{Config, parse};
+use postern::spool::MasterKey;
 
 const PATH: &str = "/etc/postern/postern.toml";
 const HOSTNAME: &str = "hostname = \"relay.clinic.example\"\n";
@@ -316,6 +317,27 @@ fn every_key_has_an_effect() {
             continue;
         }
         assert_ne!(effect(&before), effect(&after), "{key} changes nothing");
+    }
+}
+
+/// Outside of the service its credentials are where systemd keeps them.
+#[test]
+fn the_master_key_may_be_a_credential() {
+    let key = |value: &str| format!("{HOSTNAME}[spool]\nmaster_key = \"{value}\"\n");
+    let (config, _) = good(&key("credential:postern.master"));
+    let place = "/run/credentials/postern.service/postern.master";
+    assert_eq!(
+        config.spool.master_key,
+        MasterKey::Credential(Path::new(place).to_owned())
+    );
+    let (config, _) = good(&key("keys/master"));
+    assert_eq!(
+        config.spool.master_key,
+        MasterKey::File("/etc/postern/keys/master".into())
+    );
+    for bad in ["credential:", "credential:../master", "credential:a/b"] {
+        let faults = parse(&key(bad), Path::new(PATH)).unwrap_err();
+        assert!(faults.to_string().contains("no name of a cred"), "{faults}");
     }
 }
 

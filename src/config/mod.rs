@@ -179,9 +179,8 @@ fn read_spool(top: &Section<'_, '_, '_>, common: &Common, message_size: u64) -> 
     let max_size = section.parsed("max_size", crate::types::units::parse_size);
     let settings = spool::Settings {
         folder: common.data_dir.join("spool"),
-        master_key: section
-            .path("master_key")
-            .unwrap_or_else(|| common.data_dir.join("keys/master")),
+        master_key: read_master_key(&section)
+            .unwrap_or_else(|| common.data_dir.join("keys/master").into()),
         max_size: max_size.unwrap_or(20 << 30),
         message_size,
     };
@@ -193,6 +192,28 @@ fn read_spool(top: &Section<'_, '_, '_>, common: &Common, message_size: u64) -> 
     }
     section.finish();
     settings
+}
+
+/// A path, or `credential:NAME`: a file in the folder that the service manager
+/// names, `$CREDENTIALS_DIRECTORY`. Outside of the service, where that is not
+/// set, it is the place where systemd keeps it while the service runs.
+fn read_master_key(section: &Section<'_, '_, '_>) -> Option<spool::MasterKey> {
+    let text = section.text("master_key")?;
+    let Some(name) = text.value.strip_prefix("credential:") else {
+        return section.path("master_key").map(spool::MasterKey::File);
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(fits) {
+        section.fault(
+            text.line,
+            format_args!("spool.master_key: \"{name}\" is no name of a credential (letters, digits, dots, hyphens, underscores)"),
+        );
+        return None;
+    }
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .unwrap_or_else(|| "/run/credentials/postern.service".into());
+    let path = PathBuf::from(folder).join(name);
+    Some(spool::MasterKey::Credential(path))
 }
 
 fn read_dns(top: &Section<'_, '_, '_>) -> dns::Settings {

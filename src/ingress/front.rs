@@ -32,6 +32,15 @@ pub enum StartError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// The service manager handed a socket over that no listener is for.
+    #[error(
+        "the service manager listens on {address} for us, but no [[listener]] has that `bind`: \
+         clients would wait there for ever (add one, or take it out of postern.socket)"
+    )]
+    Unasked {
+        /// Where it listens.
+        address: std::net::SocketAddr,
+    },
     /// The listeners' certificate can't be used.
     #[error("[tls] certificate: {0}")]
     Identity(#[source] Box<IdentityError>),

@@ -30,18 +30,32 @@ use crate::wire::Reply;
 pub struct Sockets(pub(super) Vec<std::net::TcpListener>);
 
 impl Sockets {
-    /// Binds all listeners.
+    /// Takes for each listener the socket that was handed over for its address,
+    /// and binds the others. A socket that outlives the process keeps clients
+    /// waiting while it restarts, where they would be refused.
     ///
     /// # Errors
-    /// [`StartError::Bind`].
-    pub fn bind(listeners: &[Listener]) -> Result<Self, StartError> {
+    /// [`StartError::Bind`]; [`StartError::Unasked`] for a socket too many.
+    pub fn bind(
+        listeners: &[Listener],
+        mut handed: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
         let sockets = listeners.iter().map(|listener| {
-            bind(listener.address).map_err(|cause| StartError::Bind {
+            let made = match take(&mut handed, listener.address) {
+                Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+                None => bind(listener.address),
+            };
+            made.map_err(|cause| StartError::Bind {
                 bind: listener.bind.clone(),
                 cause,
             })
         });
-        sockets.collect::<Result<_, _>>().map(Self)
+        let sockets = sockets.collect::<Result<_, _>>().map(Self)?;
+        let address = handed.first().and_then(|socket| socket.local_addr().ok());
+        match address {
+            Some(address) => Err(StartError::Unasked { address }),
+            None => Ok(sockets),
+        }
     }
 
     /// The addresses bound, with the port that the system chose for port 0.
@@ -50,6 +64,18 @@ impl Sockets {
         let address = |s: &std::net::TcpListener| s.local_addr().ok();
         self.0.iter().filter_map(address).collect()
     }
+}
+
+/// The socket among `handed` for an address, if there is one.
+fn take(
+    handed: &mut Vec<std::net::TcpListener>,
+    address: SocketAddr,
+) -> Option<std::net::TcpListener> {
+    let fits = |s: &std::net::TcpListener| s.local_addr().is_ok_and(|local| local == address);
+    handed
+        .iter()
+        .position(fits)
+        .map(|at| handed.swap_remove(at))
 }
 
 /// Where the system has no IPv6, `[::]` is taken for `0.0.0.0`.
@@ -194,6 +220,41 @@ mod tests {
         let client = Socket::new(Family::IPV4, Type::STREAM, None).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         client.connect(&to.into()).unwrap();
+    }
+
+    fn listener(address: SocketAddr) -> Listener {
+        Listener {
+            bind: address.to_string(),
+            address,
+            kind: ListenerKind::Submission,
+            tls_required: true,
+            networks: Vec::new(),
+            certificates: Vec::new(),
+            require_both: false,
+            client_roots: Vec::new(),
+            sender_domains: Vec::new(),
+        }
+    }
+
+    /// In whatever order they come, and beside listeners that are bound here.
+    #[test]
+    fn sockets_handed_over_are_taken_by_their_address() {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let handed = [bind(local).unwrap(), bind(local).unwrap()];
+        let [first, second] = handed.each_ref().map(|s| s.local_addr().unwrap());
+        let listeners = [second, local, first].map(listener);
+        let sockets = Sockets::bind(&listeners, handed.into()).unwrap();
+        let bound = sockets.local_addresses();
+        assert_eq!((bound[0], bound[2]), (second, first));
+        assert!(bound[1] != first && bound[1] != second);
+    }
+
+    #[test]
+    fn a_socket_too_many_is_told() {
+        let handed = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = handed.local_addr().unwrap();
+        let error = Sockets::bind(&[], vec![handed]).unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 
     #[test]

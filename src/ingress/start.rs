@@ -15,8 +15,6 @@ use super::front::{Front, Ports, StartError};
 use super::listener::{Accepting, REFUSALS_MAX, Sockets};
 use super::settings::Settings;
 use super::shutdown::Shutdown;
-use crate::spool::Store;
-use crate::sys::{Clock, Entropy};
 
 /// The listeners at work.
 #[derive(Debug)]
@@ -28,26 +26,6 @@ pub struct Ingress {
 }
 
 impl Ingress {
-    /// Binds and serves; see [`Ingress::serve`].
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn start(
-        settings: Settings,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        shutdown: watch::Receiver<bool>,
-    ) -> Result<Self, StartError> {
-        let sockets = Sockets::bind(&settings.listeners)?;
-        let ports = Ports {
-            store,
-            clock,
-            entropy,
-        };
-        Self::serve(sockets, &settings, ports, shutdown)
-    }
-
     /// Serves on sockets bound for these settings, until `shutdown` turns true.
     /// Reads the certificate, client roots and accounts. Needs a tokio runtime.
     ///

@@ -123,10 +123,13 @@ impl Questions {
     /// What the queue is doing, site by site, for `queue stats`; empty when it has
     /// ended.
     pub async fn stats(&self) -> Vec<SiteStats> {
+        self.ask().await.unwrap_or_default()
+    }
+
+    /// The same; `None` when it has ended.
+    pub async fn ask(&self) -> Option<Vec<SiteStats>> {
         let (answer, answered) = oneshot::channel();
-        if self.0.send(answer).await.is_err() {
-            return Vec::new();
-        }
-        answered.await.unwrap_or_default()
+        self.0.send(answer).await.ok()?;
+        answered.await.ok()
     }
 }

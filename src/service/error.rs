@@ -36,6 +36,9 @@ pub enum ServeError {
     /// A listener can't be set up.
     #[error("{0}")]
     Ingress(#[from] StartError),
+    /// What the service manager handed over is no listening TCP socket.
+    #[error("a socket from the service manager (LISTEN_FDS): {0}")]
+    HandedOver(#[source] std::io::Error),
     /// The control socket can't be made.
     #[error("the control socket {path}: {source}", path = path.display())]
     Control {
@@ -57,9 +60,12 @@ impl ServeError {
         match self {
             Self::Spool(e) => matches!(
                 e,
-                OpenError::MissingKey(_) | OpenError::WrongKey(_) | OpenError::BadKey { .. }
+                OpenError::MissingKey(_)
+                    | OpenError::MissingCredential(_)
+                    | OpenError::WrongKey(_)
+                    | OpenError::BadKey { .. }
             ),
-            Self::Delivery(_) | Self::Ingress(_) => true,
+            Self::Delivery(_) | Self::Ingress(_) | Self::HandedOver(_) => true,
             _ => false,
         }
     }

@@ -12,8 +12,10 @@ mod audit;
 mod control;
 mod error;
 mod explain;
+mod handover;
 mod inspect;
 mod logging;
+mod notify;
 mod run;
 mod signals;
 

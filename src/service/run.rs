@@ -1,17 +1,17 @@
 //! The daemon's life: build the rooms in order, run, stop in order.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::answers::Answers;
-use super::{ServeError, addresses, control, logging, signals};
+use super::{ServeError, addresses, control, handover, logging, notify, signals};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
-use crate::ingress::Ingress;
+use crate::ingress::{self, Ingress, Sockets};
 use crate::outcome::Outcome;
 use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
@@ -30,14 +30,15 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     if let Err(e) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0) {
         tracing::warn!("core dumps can't be switched off: {e}");
     }
+    let handed = handover::take().map_err(ServeError::HandedOver)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, handed))
 }
 
-async fn run(config: Config) -> Result<(), ServeError> {
+async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
@@ -52,13 +53,13 @@ async fn run(config: Config) -> Result<(), ServeError> {
     ));
 
     let (stop, stopping) = watch::channel(false);
-    let ingress = Ingress::start(
-        config.ingress.clone(),
-        Arc::clone(&store),
-        clock.clone(),
-        entropy.clone(),
-        stopping.clone(),
-    )?;
+    let sockets = Sockets::bind(&config.ingress.listeners, handed)?;
+    let ports = ingress::Ports {
+        store: Arc::clone(&store),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
+    let ingress = Ingress::serve(sockets, &config.ingress, ports, stopping.clone())?;
     let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
         path: config.control.clone(),
         source,
@@ -80,10 +81,14 @@ async fn run(config: Config) -> Result<(), ServeError> {
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     tell_ready(&config, &ingress);
+    let watchdog = notify::watchdog(Arc::clone(&store), queue.questions());
 
     signals::stop().await.map_err(ServeError::Signals)?;
     tracing::info!("stopping");
-    notify(NotifyState::Stopping);
+    notify::stopping();
+    if let Some(watchdog) = watchdog {
+        watchdog.abort();
+    }
     let _ = stop.send(true);
     tokio::join!(ingress.join(), queue.join());
     answering.abort();
@@ -191,11 +196,5 @@ fn tell_ready(config: &Config, ingress: &Ingress) {
         config.policy.rules.len(),
         config.hash
     );
-    notify(NotifyState::Ready);
-}
-
-fn notify(state: NotifyState<'_>) {
-    if let Err(e) = sd_notify::notify(&[state]) {
-        tracing::warn!("the service manager can't be told: {e}");
-    }
+    notify::ready();
 }

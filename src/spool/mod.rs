@@ -26,7 +26,7 @@ mod settings;
 
 pub use journal::{CutTail, DamagedRecord, JournalStore, OpenError, Opened, RebuildReason};
 pub use memory::MemoryStore;
-pub use settings::Settings;
+pub use settings::{MasterKey, Settings};
 
 /// Why the spool did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -2,7 +2,8 @@
 //!
 //! Every test has a daemon of its own, on a folder, ports and loopback addresses of its own, and
 //! knows of it only the command line, the configuration and the wire. No foreign software is
-//! needed, but for `order.rs`, which runs the daemon under strace.
+//! needed, but for `order.rs` and `sandbox.rs`, which run the daemon under strace, and `service.rs`,
+//! where Python plays systemd.
 //!
 //! | file | shows |
 //! | --- | --- |
@@ -13,6 +14,7 @@
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
+//! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
 //! | `world.rs`, `dsn.rs` | the world they live in, and a reader of delivery reports |
 
@@ -31,7 +33,9 @@ mod full;
 mod operator;
 mod order;
 mod relay;
+mod sandbox;
 mod secrets;
+mod service;
 mod submit;
 mod undeliverable;
 mod weak;

@@ -144,7 +144,7 @@ impl Server {
         };
         settings.listeners[RELAY].client_roots = vec![path("ca.pem")];
         change(&mut settings);
-        let sockets = Sockets::bind(&settings.listeners).unwrap();
+        let sockets = Sockets::bind(&settings.listeners, Vec::new()).unwrap();
         let (store, fresh) =
             MemoryStore::new(Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
         Self {

@@ -69,7 +69,7 @@ impl EventSink for Sink {
 pub fn settings(folder: &Path) -> Settings {
     Settings {
         folder: folder.join("spool"),
-        master_key: folder.join("keys/master"),
+        master_key: folder.join("keys/master").into(),
         max_size: 4 << 30,
         message_size: 50 << 20,
     }

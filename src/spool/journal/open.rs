@@ -18,7 +18,7 @@ use crate::types::QueueId;
 
 use super::super::fresh::FreshSender;
 use super::super::rules::IdMaker;
-use super::super::{EventSink, FreshReceiver, Settings};
+use super::super::{EventSink, FreshReceiver, MasterKey, Settings};
 use super::books::Books;
 use super::checkpoint::{Checkpoint, take_clean_mark, write_new};
 use super::committer::Committer;
@@ -139,21 +139,24 @@ impl Opening {
 
     /// The segments, under the master key, which is made if there are none.
     fn segments(&self, seg: &Path) -> Result<Segments, OpenError> {
-        let path = &self.settings.master_key;
+        let path = self.settings.master_key.path();
         let master = match self.disk.read(path, KEY_LEN) {
             Ok(octets) => SecretKey::take(octets).map_err(|e| OpenError::BadKey {
-                path: path.clone(),
+                path: path.to_owned(),
                 source: io::Error::new(io::ErrorKind::InvalidData, e),
             })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if let MasterKey::Credential(path) = &self.settings.master_key {
+                    return Err(OpenError::MissingCredential(path.clone()));
+                }
                 if !self.is_empty(seg)? {
-                    return Err(OpenError::MissingKey(path.clone()));
+                    return Err(OpenError::MissingKey(path.to_owned()));
                 }
                 self.make_master_key(path)?
             }
             Err(source) => {
                 return Err(OpenError::BadKey {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     source,
                 });
             }
@@ -203,7 +206,9 @@ impl Opening {
             .folder(|disk| disk.list(&self.settings.folder))?
             .contains(&path);
         if !numbers.iter().any(opens) && (has_index_key || !numbers.is_empty()) {
-            return Err(OpenError::WrongKey(self.settings.master_key.clone()));
+            return Err(OpenError::WrongKey(
+                self.settings.master_key.path().to_owned(),
+            ));
         }
         let key = SecretKey::generate(&*self.entropy)?;
         let wrapped = key

@@ -76,6 +76,13 @@ pub enum OpenError {
         .0.display()
     )]
     MissingKey(PathBuf),
+    /// The service manager gave no credential of that name (exit code 78).
+    #[error(
+        "the credential {} with the master key is missing: LoadCredential= of the unit names \
+         where it comes from (docs/install.md); it is never made here",
+        .0.display()
+    )]
+    MissingCredential(PathBuf),
     /// The master key is not the one the spool was written with (exit code 78).
     #[error(
         "the master key {} does not open this spool: put back the key it was written with, or \

@@ -22,6 +22,8 @@ pub struct Daemon {
     folder: TempDir,
     environment: Vec<(String, String)>,
     child: Option<Child>,
+    /// Of the last start.
+    notify: Option<UnixDatagram>,
     ready_limit: Duration,
 }
 
@@ -36,6 +38,7 @@ impl Daemon {
             folder: folder.expect("a temporary folder can be made"),
             environment: Vec::new(),
             child: None,
+            notify: None,
             ready_limit: Duration::from_secs(20),
         }
     }
@@ -88,6 +91,7 @@ impl Daemon {
         assert!(self.child.is_none(), "the daemon is running already");
         let path = self.dir().join("notify.sock");
         let socket = notify_socket(&path).map_err(|e| format!("the notify socket: {e}"))?;
+        self.notify = Some(socket);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -103,7 +107,7 @@ impl Daemon {
         self.child = Some(child.map_err(|e| format!("{}: {e}", self.binary.display()))?);
         let deadline = Instant::now() + self.ready_limit;
         loop {
-            if is_ready(&socket) {
+            if self.notices().iter().any(|notice| notice == "READY=1") {
                 return Ok(());
             }
             if let Some(status) = self.exited() {
@@ -118,6 +122,21 @@ impl Daemon {
             }
             tokio::time::sleep(STEP).await;
         }
+    }
+
+    /// What the daemon has told its service manager (sd_notify(3)) since it was last asked; up to
+    /// READY=1 [`Daemon::start`] has asked.
+    pub fn notices(&self) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        let mut notices = Vec::new();
+        let Some(socket) = &self.notify else {
+            return notices;
+        };
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            notices.extend(text.lines().map(str::to_owned));
+        }
+        notices
     }
 
     /// Everything the daemon has written to stderr, over all its starts.
@@ -288,20 +307,6 @@ fn notify_socket(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::bind(path)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-/// Whether READY=1 is among the notices that have come.
-fn is_ready(socket: &UnixDatagram) -> bool {
-    let mut buffer = [0; 4096];
-    while let Ok(length) = socket.recv(&mut buffer) {
-        if buffer[..length]
-            .split(|octet| *octet == b'\n')
-            .any(|line| line == b"READY=1")
-        {
-            return true;
-        }
-    }
-    false
 }
 
 const STEP: Duration = Duration::from_millis(10);
