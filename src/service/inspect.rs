@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use super::access;
 use crate::config::{Config, Fault};
 use crate::ingress::accounts::Accounts;
 use crate::tls::{Identity, read_certificates};
@@ -45,6 +46,9 @@ pub fn inspect(config: &Config) -> Vec<Fault> {
         && let Err(e) = Accounts::read(&ingress.accounts)
     {
         fault(&ingress.accounts, &e);
+    }
+    for (path, denied) in access::denied(config) {
+        fault(&path, &denied);
     }
     faults.sort();
     faults

@@ -5,6 +5,7 @@
 //! socket, and what the commands need of the rooms. Holds always: no room finds
 //! another by itself; everything it needs is given to it here. Called by `cli`.
 
+mod access;
 pub mod accounts;
 mod addresses;
 mod answers;
