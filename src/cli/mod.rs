@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config};
 
@@ -24,7 +24,7 @@ mod serve;
 
 /// Postern: an outbound SMTP relay that never lets a message leave unprotected.
 #[derive(Debug, Parser)]
-#[command(name = "postern", version, arg_required_else_help = true)]
+#[command(name = "postern", version, arg_required_else_help = true, after_long_help = AFTER)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
@@ -32,6 +32,13 @@ struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+/// What `--help` and the manual end with.
+const AFTER: &str = "\
+Exit status: 0 done; 1 failed; 2 usage; 75 the daemon can't be reached; 78 bad configuration.
+
+The configuration, with every key: /etc/postern/postern.toml as shipped. From \
+nothing to first mail: /usr/share/doc/postern/install.md.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -67,6 +74,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The arguments as a whole, for manual pages and shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Reads the arguments, the program's name first, and does what they say. Usage
 /// errors and `--help` end the process as clap does.
 #[must_use]
@@ -100,10 +113,9 @@ fn dispatch(command: Command, config: Config) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_sound() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 }

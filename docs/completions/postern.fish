@@ -1,0 +1,89 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_postern_global_optspecs
+    string join \n config= h/help V/version
+end
+
+function __fish_postern_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_postern_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_postern_using_subcommand
+    set -l cmd (__fish_postern_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c postern -n "__fish_postern_needs_command" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c postern -n "__fish_postern_needs_command" -s V -l version -d 'Print version'
+complete -c postern -n "__fish_postern_needs_command" -f -a "serve" -d 'Run the relay in the foreground, logging to stderr'
+complete -c postern -n "__fish_postern_needs_command" -f -a "check" -d 'Check the configuration and what it names; tell every fault'
+complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, list or remove the accounts that may submit mail'
+complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery'
+complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
+complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
+complete -c postern -n "__fish_postern_using_subcommand serve" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand check" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand check" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "add" -d 'Add an account, or give one a new password and senders'
+complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the accounts'
+complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Remove an account'
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from add" -l sender -d 'What it may send as: an address or @domain (repeatable)' -r
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from add" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from add" -l password-stdin -d 'Read the password from standard input; otherwise one is made up and printed once'
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -f -a "list" -d 'List messages with an open recipient'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -f -a "show" -d 'Show one message'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -f -a "stats" -d 'Count by state and by site'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l domain -d 'Recipients at this domain' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l sender -d 'This sender ("" for <>)' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l state -d 'Recipients in this state' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List changes of state, oldest first'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show everything about one message'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'From this time on (RFC 3339)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l recipient -d 'For this recipient' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l state -d 'Into this state' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand explain" -l from -d 'The sender\'s address; without it, no sender (<>) is assumed' -r
+complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d 'The account that would submit' -r
+complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r
+complete -c postern -n "__fish_postern_using_subcommand explain" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand explain" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand explain" -s h -l help -d 'Print help'
