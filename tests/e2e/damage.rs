@@ -144,7 +144,7 @@ async fn the_index_is_deleted_after_a_good_end() {
 
 #[tokio::test]
 async fn the_index_is_cut_short() {
-    for keep in [0, 100, 4096] {
+    for keep in [0, 4096] {
         let mut waiting = Waiting::new().await;
         waiting.world.daemon.kill9();
         let db = sled_folder(&waiting.spool())
@@ -202,7 +202,7 @@ async fn a_torn_tail_is_cut_at_the_last_whole_record() {
 /// Whatever the octet belongs to, at most one message is lost, and then it is named.
 #[tokio::test]
 async fn one_octet_of_the_journal_is_flipped() {
-    for tenth in [1, 3, 5, 7, 9] {
+    for tenth in [2, 5, 9] {
         let mut waiting = Waiting::new().await;
         waiting.world.daemon.kill9();
         let first = waiting.segments().remove(0);
