@@ -34,7 +34,7 @@ async fn no_content_and_no_password_in_files_and_logs() {
         ..Plan::default()
     };
     let mut world = World::start(&plan).await;
-    world.daemon.env("RUST_LOG", "trace");
+    world.daemon.env("POSTERN_LOG", "trace");
     world.daemon.restart().await;
     let id = every_fate(&world).await;
     refused_and_broken_off(&world).await;
@@ -129,7 +129,9 @@ fn search(world: &World) {
             holds_none(&file.to_string_lossy(), &octets);
         }
     }
-    holds_none("the log", world.daemon.log().as_bytes());
+    let log = world.daemon.log();
+    assert!(log.contains("TRACE"), "the log tells all it can");
+    holds_none("the log", log.as_bytes());
 }
 
 fn holds_none(place: &str, octets: &[u8]) {
