@@ -5,15 +5,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::run::deliverer;
 use crate::config::Config;
-use crate::delivery::{Deliverer, Explanation, Hop};
-use crate::dns::DnsResolver;
-use crate::policy::{Policy, Question, Trial};
-use crate::sys::{SystemClock, SystemEntropy, TcpDialler};
+use crate::delivery::{Explanation, Hop};
+use crate::policy::{Question, Trial};
 use crate::types::{Demand, Ending, Failure, Mailbox, Required};
 
 /// The message in question.
@@ -94,17 +92,7 @@ pub fn explain(config: &Config, case: &Case) -> Result<Story, String> {
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
-        let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
-        let resolver = Arc::new(DnsResolver::new(&config.dns).map_err(|e| e.to_string())?);
-        let deliverer = Deliverer::new(
-            config.delivery.clone(),
-            policy,
-            resolver,
-            Arc::new(TcpDialler),
-            Arc::new(SystemClock),
-            Arc::new(SystemEntropy::default()),
-        )
-        .map_err(|e| e.to_string())?;
+        let deliverer = deliverer(config).map_err(|e| e.to_string())?;
         let question = Question {
             recipient: &case.recipient,
             sender: case.sender.as_ref(),

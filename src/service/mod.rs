@@ -6,6 +6,7 @@
 //! another by itself; everything it needs is given to it here. Called by `cli`.
 
 pub mod accounts;
+mod addresses;
 mod answers;
 mod audit;
 mod control;

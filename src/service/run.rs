@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::answers::Answers;
-use super::{ServeError, control, logging, signals};
+use super::{ServeError, addresses, control, logging, signals};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -44,16 +44,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let (store, fresh) = open_spool(&config).await?;
     let store: Arc<dyn Store> = store;
 
-    let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
-    let resolver = Arc::new(DnsResolver::new(&config.dns)?);
-    let deliverer = Arc::new(Deliverer::new(
-        config.delivery.clone(),
-        policy,
-        resolver,
-        Arc::new(TcpDialler),
-        clock.clone(),
-        entropy.clone(),
-    )?);
+    let deliverer = Arc::new(deliverer(&config)?);
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
         clock.clone(),
@@ -100,6 +91,21 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let _ = std::fs::remove_file(&config.control);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Delivery with the real ports: what the daemon delivers with is what `explain`
+/// explains with.
+pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
+    let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
+    let resolver = Arc::new(DnsResolver::new(&config.dns)?);
+    let mut settings = config.delivery.clone();
+    settings.own_addresses = addresses::expand(&settings.own_addresses);
+    let clock = Arc::new(SystemClock);
+    let entropy = Arc::new(SystemEntropy::default());
+    let dialler = Arc::new(TcpDialler);
+    Ok(Deliverer::new(
+        settings, policy, resolver, dialler, clock, entropy,
+    )?)
 }
 
 /// Makes the data folder, for the service alone and its group to read.

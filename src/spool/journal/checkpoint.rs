@@ -128,6 +128,7 @@ pub(super) fn write_new(
 }
 
 fn encode(epoch: u64, position: Position) -> [u8; SLOT] {
+    // Constant places within an array: indexing can't fail, here and below.
     let mut slot = [0; SLOT];
     slot[..4].copy_from_slice(&MAGIC);
     slot[4..12].copy_from_slice(&epoch.to_be_bytes());

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) open: u32,
     /// Recipients in state `dead`.
     pub(super) dead: u32,
+    /// Whether any page of statuses is there; without, all are as accepted.
+    pub(super) has_statuses: bool,
     pub(super) layout: LayoutRef,
 }
 

@@ -22,6 +22,9 @@ pub(super) fn read_statuses(
     entry: &Entry,
 ) -> Result<Vec<RecipientStatus>, IndexError> {
     let recipients = entry.recipients as usize;
+    if !entry.has_statuses {
+        return Ok(vec![entry.fresh_status(); recipients]);
+    }
     let mut statuses = Vec::with_capacity(recipients);
     for page in 0..recipients.div_ceil(STATUS_PAGE) {
         match get(&status_key(id, page))? {

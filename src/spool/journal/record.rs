@@ -79,6 +79,8 @@ pub(super) struct Header {
 impl Header {
     /// Reads a header; `None` if these octets are none.
     pub(super) fn parse(octets: &[u8; HEADER_LEN]) -> Option<Self> {
+        // All places below are constants within an array of this length, here
+        // and where it is written: indexing can't fail.
         if octets[..4] != MAGIC || octets[4] != VERSION || octets[6..8] != [0, 0] {
             return None;
         }

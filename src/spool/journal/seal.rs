@@ -153,6 +153,7 @@ impl<'a> Sealer<'a> {
 
 /// Unique in a record: section, last-chunk flag, counter.
 fn nonce(section: Section, index: u32, last: bool) -> Nonce {
+    // Constant places within an array: indexing can't fail.
     let mut octets = [0; 12];
     octets[0] = section as u8;
     octets[1] = u8::from(last);

@@ -140,6 +140,7 @@ impl<'a> Txn<'a> {
             recipients: u32::try_from(message.envelope.recipients.len()).unwrap_or(u32::MAX),
             open: 0,
             dead: 0,
+            has_statuses: new.statuses.is_some(),
             layout: LayoutRef::Pages(0),
         };
         let fresh;
@@ -199,6 +200,7 @@ impl<'a> Txn<'a> {
             page.into_iter().any(|i| before.get(i) != after.get(i))
         };
         self.put_statuses(id, after, differs)?;
+        entry.has_statuses = true;
         self.put(message_key(id), Some(encode(&entry)?.into()));
         Ok(())
     }
@@ -224,8 +226,10 @@ impl<'a> Txn<'a> {
                 self.put(layout_key(id, page), None);
             }
         }
-        for page in 0..(entry.recipients as usize).div_ceil(STATUS_PAGE) {
-            self.put(status_key(id, page), None);
+        if entry.has_statuses {
+            for page in 0..(entry.recipients as usize).div_ceil(STATUS_PAGE) {
+                self.put(status_key(id, page), None);
+            }
         }
         self.put(message_key(id), None);
     }
