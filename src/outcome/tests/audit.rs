@@ -34,6 +34,8 @@ fn event(n: u8) -> AuditEvent {
         reason: None,
         reply: Some("250 2.0.0 \"Ok\"\n".into()),
         evidence: Evidence::default(),
+        actor: None,
+        note: None,
     }
 }
 
@@ -107,7 +109,9 @@ fn a_line_holds_the_contracts_fields() {
         "configuration": "0123456789abcdef",
         "required": "encrypted",
         "achieved": "authenticated",
-        "passed_over": [{"method": "cleartext", "reason": "no-starttls"}]
+        "passed_over": [{"method": "cleartext", "reason": "no-starttls"}],
+        "actor": null,
+        "note": null
     });
     assert_eq!(found, wanted);
     assert_eq!(text.lines().count(), 1);
