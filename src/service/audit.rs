@@ -42,7 +42,12 @@ impl fmt::Display for AuditEntry {
             Some(tls) => write!(f, " tls={}:{}:{}", tls.version, tls.cipher, tls.group)?,
             None => f.write_str(" tls=none")?,
         }
-        for (word, value) in [("remote", &entry.remote), ("reason", &entry.reason)] {
+        let words = [
+            ("remote", &entry.remote),
+            ("reason", &entry.reason),
+            ("by", &entry.actor),
+        ];
+        for (word, value) in words {
             if let Some(value) = value {
                 write!(f, " {word}={value}")?;
             }
@@ -50,8 +55,10 @@ impl fmt::Display for AuditEntry {
         if let Some(rule) = &entry.rule {
             write!(f, " rule=\"{rule}\"")?;
         }
-        if let Some(reply) = &entry.reply {
-            write!(f, " reply=\"{reply}\"")?;
+        for (word, value) in [("note", &entry.note), ("reply", &entry.reply)] {
+            if let Some(value) = value {
+                write!(f, " {word}=\"{value}\"")?;
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod audit;
 mod control;
 mod error;
 mod explain;
+mod hand;
 mod inspect;
 mod logging;
 mod run;

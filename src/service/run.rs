@@ -69,7 +69,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         fresh,
         deliver: deliverer,
         outcome,
-        clock,
+        clock: clock.clone(),
         entropy,
         shutdown: stopping,
     };
@@ -77,6 +77,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let answers = Answers {
         store: Arc::clone(&store),
         queue: queue.questions(),
+        clock,
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     tell_ready(&config, &ingress);

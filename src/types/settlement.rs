@@ -75,6 +75,11 @@ pub struct AuditEvent {
     pub reply: Option<String>,
     /// How it was protected, and why that way.
     pub evidence: Evidence,
+    /// Who did it by hand, as the system names them; `None`: the daemon did it by
+    /// itself.
+    pub actor: Option<String>,
+    /// What was done by hand, and the reason given for it.
+    pub note: Option<String>,
 }
 
 /// Where settled audit events go: after the commit, in order, at least once

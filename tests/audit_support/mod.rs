@@ -139,6 +139,8 @@ fn event(day_number: u8, n: u8, day: &str) -> AuditEvent {
         reason: None,
         reply: Some(format!("250 2.0.0 Ok, \"{n}\" – grüezi")),
         evidence: Evidence::default(),
+        actor: None,
+        note: None,
     }
 }
 

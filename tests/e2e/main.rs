@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
 //! | `operator.rs` | what the command line tells, and its exit codes |
+//! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `weak.rs` | that nothing leaves below the level asked for |
@@ -32,6 +33,7 @@ mod dsn;
 mod full;
 mod operator;
 mod order;
+mod queue_hand;
 mod relay;
 mod secrets;
 mod submit;

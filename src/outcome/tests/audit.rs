@@ -69,7 +69,9 @@ fn a_line_holds_the_contracts_fields() {
         "configuration": "0123456789abcdef",
         "required": "encrypted",
         "achieved": "authenticated",
-        "passed_over": [{"method": "cleartext", "reason": "no-starttls"}]
+        "passed_over": [{"method": "cleartext", "reason": "no-starttls"}],
+        "actor": null,
+        "note": null
     });
     assert_eq!(found, wanted);
     assert_eq!(text.lines().count(), 1);

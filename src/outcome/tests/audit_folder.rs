@@ -48,6 +48,8 @@ pub(super) fn event_at(n: u8, time: &str) -> AuditEvent {
         reason: None,
         reply: Some("250 2.0.0 \"Ok\"\n".into()),
         evidence: Evidence::default(),
+        actor: None,
+        note: None,
     }
 }
 

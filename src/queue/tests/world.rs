@@ -307,6 +307,9 @@ impl Store for Watched {
     ) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>> {
         self.inner.due(host, after, until, limit)
     }
+    fn held(&self, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>> {
+        self.inner.held(until, limit)
+    }
     fn take_overflow(&self) -> Vec<Host> {
         self.inner.take_overflow()
     }
