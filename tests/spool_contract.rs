@@ -70,6 +70,8 @@ contract!(
     a_partial_settlement_moves_the_due_index,
     final_states_are_kept_and_clear_the_lists,
     dead_stays_listed,
+    dead_can_be_removed_and_nothing_else,
+    held_is_open_but_never_due,
     new_messages_reach_queue_and_lists,
     what_does_not_fit_the_channel_is_named,
     lists_filter_and_page,
@@ -267,6 +269,55 @@ async fn dead_stays_listed(engine: Engine) {
         store.settle(settlement(id, dead)).await,
         Err(SpoolError::Unknown)
     ));
+}
+
+async fn dead_can_be_removed_and_nothing_else(engine: Engine) {
+    let store = &*engine.store;
+    let id = accept(store, &["a@x.example"], b"x").await.unwrap().id;
+    let dead = vec![change(0, State::Dead, None)];
+    store.settle(settlement(id, dead)).await.unwrap();
+    for state in [State::Queued, State::Held, State::Delivered] {
+        let changes = vec![change(0, state, None)];
+        let refused = store.settle(settlement(id, changes)).await;
+        assert!(matches!(refused, Err(SpoolError::Unknown)), "{state}");
+    }
+    let removed = vec![change(0, State::Removed, None)];
+    store.settle(settlement(id, removed)).await.unwrap();
+    assert!(listed(store).await.is_empty());
+    assert_eq!(store.stats().await.unwrap().dead, 0);
+}
+
+async fn held_is_open_but_never_due(engine: Engine) {
+    let store = &*engine.store;
+    let to = ["a@x.example", "b@x.example", "c@y.example"];
+    let first = accept(store, &to, b"x").await.unwrap().id;
+    let second = accept(store, &to, b"x").await.unwrap().id;
+    let hold = |n, until| change(n, State::Held, until);
+    let (early, late) = (at(500), at(900));
+    let changes = vec![hold(0, None), hold(1, Some(late)), hold(2, None)];
+    store.settle(settlement(first, changes)).await.unwrap();
+    let changes = vec![hold(1, Some(early)), hold(2, Some(late))];
+    store.settle(settlement(second, changes)).await.unwrap();
+    let due = |when, id| Due { when, id };
+    assert_eq!(store.due_hosts().await.unwrap().len(), 1);
+    let x = store.due(&host("x.example"), None, FAR, 9).await.unwrap();
+    assert_eq!(x.len(), 1, "the one recipient that is not held");
+    let held = [due(early, second), due(late, first)];
+    assert_eq!(store.held(FAR, 9).await.unwrap(), held);
+    assert_eq!(store.held(FAR, 1).await.unwrap(), held[..1]);
+    assert_eq!(store.held(at(899), 9).await.unwrap(), held[..1]);
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.messages, stats.recipients, stats.held), (2, 6, 5));
+    let queued = vec![change(1, State::Queued, Some(early))];
+    store.settle(settlement(second, queued)).await.unwrap();
+    let held = [due(late, first), due(late, second)];
+    assert_eq!(store.held(FAR, 9).await.unwrap(), held);
+    for id in [first, second] {
+        let changes = (0..3).map(|n| change(n, State::Removed, None)).collect();
+        store.settle(settlement(id, changes)).await.unwrap();
+    }
+    assert!(store.held(FAR, 9).await.unwrap().is_empty());
+    assert_eq!(store.stats().await.unwrap().held, 0);
 }
 
 async fn new_messages_reach_queue_and_lists(mut engine: Engine) {

@@ -30,7 +30,7 @@ complete -c postern -n "__fish_postern_needs_command" -s V -l version -d 'Print 
 complete -c postern -n "__fish_postern_needs_command" -f -a "serve" -d 'Run the relay in the foreground, logging to stderr'
 complete -c postern -n "__fish_postern_needs_command" -f -a "check" -d 'Check the configuration and what it names; tell every fault'
 complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, list or remove the accounts that may submit mail'
-complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery'
+complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery, and take them in hand'
 complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_using_subcommand serve" -l config -d 'The configuration file' -r -F
@@ -51,11 +51,16 @@ complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen
 complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -l config -d 'The configuration file' -r -F
-complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -f -a "list" -d 'List messages with an open recipient'
-complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -f -a "show" -d 'Show one message'
-complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show stats" -f -a "stats" -d 'Count by state and by site'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "list" -d 'List messages with an open recipient'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "show" -d 'Show one message'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "hold" -d 'Keep messages back: they are not tried and never expire'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "release" -d 'Let what is held go at once'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "retry" -d 'Try again at once what waits'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "remove" -d 'Take messages out; nobody is told'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "bounce" -d 'Give messages up; their senders are told'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "stats" -d 'Count by state and by site'
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l domain -d 'Recipients at this domain' -r
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l sender -d 'This sender ("" for <>)' -r
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l state -d 'Recipients in this state' -r
@@ -65,13 +70,56 @@ complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l until -d 'Release them then: a time (RFC 3339) or how long from now, such as 4h' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l domain -d 'Recipients at this domain, of whatever message; its other recipients are left as they are' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l sender -d 'Messages of this sender ("" for <>)' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l reason -d 'Why, for the audit' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l all -d 'All messages'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l dry-run -d 'Tell what would be touched, and touch nothing'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from hold" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l domain -d 'Recipients at this domain, of whatever message; its other recipients are left as they are' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l sender -d 'Messages of this sender ("" for <>)' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l reason -d 'Why, for the audit' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l all -d 'All messages'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l dry-run -d 'Tell what would be touched, and touch nothing'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l domain -d 'Recipients at this domain, of whatever message; its other recipients are left as they are' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l sender -d 'Messages of this sender ("" for <>)' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l reason -d 'Why, for the audit' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l all -d 'All messages'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l dry-run -d 'Tell what would be touched, and touch nothing'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l domain -d 'Recipients at this domain, of whatever message; its other recipients are left as they are' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l sender -d 'Messages of this sender ("" for <>)' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l reason -d 'Why, for the audit' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l all -d 'All messages'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l dry-run -d 'Tell what would be touched, and touch nothing'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l domain -d 'Recipients at this domain, of whatever message; its other recipients are left as they are' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l sender -d 'Messages of this sender ("" for <>)' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l reason -d 'Why, for the audit' -r
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l all -d 'All messages'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l dry-run -d 'Tell what would be touched, and touch nothing'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from bounce" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -l config -d 'The configuration file' -r -F
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List changes of state, oldest first'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show everything about one message'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "list" -d 'List changes of state, in the order they were written'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "show" -d 'Show everything about one message'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "verify" -d 'Check that nothing in the audit was changed, removed or added'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "export" -d 'Print changes of state for other programs'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'From this time on (RFC 3339)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l recipient -d 'For this recipient' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l state -d 'Into this state' -r
@@ -81,6 +129,17 @@ complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -l key -d 'A copy of the public key, kept elsewhere [default: keys/audit.pub.pem in data_dir]' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -l head -d 'A head that was noted earlier and must be found (repeatable)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l since -d 'From this time on (RFC 3339)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l until -d 'Before this time (RFC 3339)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l format -d 'One JSON object a line, or CSV with a line of names' -r -f -a "jsonl\t''
+csv\t''"
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand explain" -l from -d 'The sender\'s address; without it, no sender (<>) is assumed' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d 'The account that would submit' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r

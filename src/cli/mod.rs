@@ -18,6 +18,7 @@ mod audit;
 mod check;
 mod daemon;
 mod explain;
+mod hand;
 mod output;
 mod queue;
 mod serve;
@@ -49,7 +50,7 @@ enum Command {
     /// Add, list or remove the accounts that may submit mail.
     #[command(subcommand)]
     Account(account::Account),
-    /// Look at messages that wait for delivery.
+    /// Look at messages that wait for delivery, and take them in hand.
     #[command(subcommand)]
     Queue(queue::Queue),
     /// Look up how messages were protected and what became of them.

@@ -2,11 +2,12 @@
 
 use clap::{Args, Subcommand};
 
+use super::hand::{HandArguments, HoldArguments};
 use super::{Exit, daemon, output};
 use crate::config::Config;
 use crate::control::{Answer, QueueFilter, QueueStats, QueuedMessage, Request};
-use crate::types::State;
 use crate::types::units::print_size;
+use crate::types::{Action, State};
 
 /// Messages that wait for delivery.
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,16 @@ pub(super) enum Queue {
         #[arg(long)]
         json: bool,
     },
+    /// Keep messages back: they are not tried and never expire.
+    Hold(HoldArguments),
+    /// Let what is held go at once.
+    Release(HandArguments),
+    /// Try again at once what waits.
+    Retry(HandArguments),
+    /// Take messages out; nobody is told.
+    Remove(HandArguments),
+    /// Give messages up; their senders are told.
+    Bounce(HandArguments),
     /// Count by state and by site.
     Stats {
         /// Print JSON.
@@ -54,6 +65,11 @@ impl Queue {
             Self::List { filter, json } => list(config, filter, json),
             Self::Show { id, json } => show(config, id, json),
             Self::Stats { json } => stats(config, json),
+            Self::Hold(hold) => hold.run(config),
+            Self::Release(hand) => hand.run(config, Action::Release),
+            Self::Retry(hand) => hand.run(config, Action::Retry),
+            Self::Remove(hand) => hand.run(config, Action::Remove),
+            Self::Bounce(hand) => hand.run(config, Action::Bounce),
         };
         done.err().unwrap_or(Exit::Done)
     }
@@ -115,7 +131,7 @@ fn stats(config: &Config, json: bool) -> Result<(), Exit> {
     Ok(())
 }
 
-fn unexpected() -> Exit {
+pub(super) fn unexpected() -> Exit {
     output::complain("the daemon gave an answer to another question (is it of another version?)");
     Exit::Failed
 }

@@ -7,12 +7,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{QueueId, State};
+use crate::types::units::parse_duration;
+use crate::types::{Action, QueueId, State, Timestamp};
 
 /// Octets of one request line at most.
 pub const REQUEST_MAX: usize = 64 << 10;
 /// Messages in one page of a listing.
 pub const PAGE: usize = 500;
+/// Messages in one page of what is done by hand.
+pub const HAND_PAGE: usize = 500;
+/// Octets of an operator's reason at most.
+pub const NOTE_MAX: usize = 200;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +37,39 @@ pub enum Request {
     },
     /// Counts.
     QueueStats,
+    /// Do something to a page of messages.
+    QueueHand {
+        /// What, and to which.
+        order: HandRequest,
+    },
+}
+
+/// What is to be done by hand, and to which messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandRequest {
+    /// What.
+    pub action: Action,
+    /// Until when to hold: RFC 3339, or how long from now.
+    pub until: Option<String>,
+    /// Why, for the audit.
+    pub reason: Option<String>,
+    /// To which messages.
+    pub select: Selection,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+/// Which messages something is done to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// These, [`HAND_PAGE`] at most; none: those that the filter lets through.
+    pub ids: Vec<String>,
+    /// With a domain, its recipients alone are touched.
+    pub filter: QueueFilter,
+    /// From behind this id: the `next` of the answer before.
+    pub after: Option<String>,
+    /// Accepted until this time: the `before` of the first answer.
+    pub before: Option<String>,
 }
 
 /// Which messages of the queue.
@@ -66,11 +104,51 @@ pub enum Answer {
         /// The counts.
         stats: QueueStats,
     },
+    /// What became of a page of messages.
+    Handled {
+        /// Each message.
+        messages: Vec<HandledMessage>,
+        /// Ask again with this as `after`, if there may be more.
+        next: Option<String>,
+        /// Ask again with this too.
+        before: String,
+    },
     /// It could not be done.
     Failed {
         /// Why, and what to do.
         error: String,
     },
+}
+
+/// What became of one message, as `queue hold --json` and its like print it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandledMessage {
+    /// Its id.
+    pub id: String,
+    /// What became of it.
+    pub result: HandResult,
+    /// Recipients touched, or that would be.
+    pub recipients: usize,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// How an action ended for one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HandResult {
+    /// It was done.
+    Done,
+    /// It would be done, but for the dry run.
+    Would,
+    /// No recipient is in a state that the action concerns.
+    Nothing,
+    /// It is being delivered right now.
+    Busy,
+    /// No such message, or nothing open.
+    Unknown,
+    /// The spool could not do it.
+    Failed,
 }
 
 /// A message, as `queue list --json` prints it (design section 4.1).
@@ -145,6 +223,19 @@ pub fn parse_id(text: &str) -> Result<QueueId, String> {
     text.trim()
         .parse::<QueueId>()
         .map_err(|e| format!("\"{text}\" is {e}"))
+}
+
+/// Reads a time, or a duration from now.
+///
+/// # Errors
+/// What one looks like.
+pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    match parse_duration(text) {
+        Ok(span) => Ok(now + span),
+        Err(_) => text.parse::<Timestamp>().map_err(|_| {
+            format!("\"{text}\" is neither a time (2026-11-22T08:00:00Z) nor a duration (4h)")
+        }),
+    }
 }
 
 #[cfg(test)]

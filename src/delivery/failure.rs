@@ -205,6 +205,8 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::AuthFailed => "4.7.8",
         // Other or undefined mail system status.
         Reason::BodyUnreadable | Reason::Interrupted => "4.3.0",
+        // Delivery not authorized.
+        Reason::Operator => "5.7.1",
     }
 }
 

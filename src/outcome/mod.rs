@@ -5,12 +5,13 @@
 //! not at all; a null sender is never sent a DSN (RFC 5321 section 4.5.5), so
 //! nothing here can loop; DSNs and logs hold no subject and no body. When to try
 //! again is not decided here: the queue brings a [`Decision`] for each recipient.
-//! Called by `queue` ([`Outcome::settle`]), by the spool's committer through
+//! Called by `queue` ([`Outcome::settle`], [`Outcome::by_hand`]), by the spool's committer through
 //! [`audit::AuditLog`], and by the command line ([`audit::read`]).
 
 pub mod audit;
 mod decision;
 mod dsn;
+mod hand;
 mod line;
 mod notice;
 mod settings;

@@ -223,6 +223,8 @@ impl Outcome {
             reason: case.failure().map(|failure| failure.reason.to_string()),
             reply: case.reply().map(RemoteReply::to_string),
             evidence: case.report.evidence.clone(),
+            actor: None,
+            note: None,
         }
     }
 
@@ -248,9 +250,13 @@ impl Outcome {
         }
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// A name for a message or an event. It has to be unique, not secret, so that
     /// a system without randomness loses no outcome.
-    fn name(&self, now: Timestamp) -> QueueId {
+    pub(super) fn name(&self, now: Timestamp) -> QueueId {
         let mut random = [0; 4];
         if self.entropy.fill(&mut random).is_err() {
             random = self.counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -336,7 +342,7 @@ fn find_end(octets: &[u8], from: usize) -> Option<usize> {
     memchr::memmem::find(tail, b"\r\n\r\n").map(|at| from + at + 2)
 }
 
-fn clip(mut text: String, max: usize) -> String {
+pub(super) fn clip(mut text: String, max: usize) -> String {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

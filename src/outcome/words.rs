@@ -59,6 +59,7 @@ pub(super) fn because(reason: Reason) -> &'static str {
              our rules require"
         }
         Reason::Interrupted => "our mail server was interrupted while sending it",
+        Reason::Operator => "the administrators of our mail server took it out of the queue",
     }
 }
 
@@ -95,7 +96,8 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::Blocked
         | Reason::AuthFailed
         | Reason::BodyUnreadable
-        | Reason::Interrupted => {
+        | Reason::Interrupted
+        | Reason::Operator => {
             "Please tell your own IT staff; show them the technical details below."
         }
         Reason::DnsFailed

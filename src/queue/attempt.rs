@@ -13,7 +13,7 @@ use crate::outcome::Decision;
 use crate::spool::{SpoolError, Stored};
 use crate::types::{
     Evidence, Failure, Fate, Host, Job, JobRecipient, QueueId, Reason, RecipientReport, Report,
-    Settlement, Stage, Timestamp,
+    Settlement, Stage, State, Timestamp,
 };
 
 use super::health::{Health, judge};
@@ -235,7 +235,7 @@ async fn load(shared: &Shared, work: &Work) -> Result<Loaded, Rest> {
     }
 }
 
-/// The open recipients at a host that are due, and when the others are.
+/// The queued recipients at a host that are due, and when the others are.
 pub(super) fn job_of(
     stored: &Stored,
     host: &Host,
@@ -245,7 +245,7 @@ pub(super) fn job_of(
     let mut later: Option<Timestamp> = None;
     let mailboxes = &stored.message.envelope.recipients;
     for ((index, mailbox), status) in (0..).zip(mailboxes).zip(&stored.recipients) {
-        if mailbox.host() != host || !status.state.is_open() {
+        if mailbox.host() != host || status.state != State::Queued {
             continue;
         }
         match status.next_attempt {

@@ -9,24 +9,23 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::delivery::{NoRoute, Route};
 use crate::spool::{Fresh, FreshReceiver};
 use crate::types::{Host, QueueId, Site, Timestamp};
 
-use super::attempt::{Done, Work, recover};
+use super::attempt::{Work, recover};
+use super::event::{Event, Role};
 use super::host::{Gate, HostState};
-use super::index::{Page, Swept};
+use super::index::Page;
 use super::lane::LaneId;
 use super::lanes::LaneState;
 use super::shared::Shared;
 use super::site::SiteState;
-use super::stats::SiteStats;
 use super::timeline::Timeline;
-use super::{schedule, suspects};
+use super::{Question, schedule, suspects};
 
 /// Fresh messages taken from the channel at a time.
 const FRESH_BATCH: usize = 256;
@@ -41,43 +40,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 const PARKED: Duration = Duration::from_secs(60 * 60);
 /// Before the due index is asked again at the start.
 const START_PAUSE: Duration = Duration::from_secs(5);
-
-/// What a task reports.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A lane has carried out its order; `open`: it keeps a connection.
-    Done {
-        /// Which lane.
-        id: LaneId,
-        /// What came of it.
-        done: Done,
-        /// Whether it keeps a connection.
-        open: bool,
-    },
-    /// A lane has ended.
-    Closed(LaneId),
-    /// A route was found, or none.
-    Routed(Host, Result<Route, NoRoute>),
-    /// Part of the due index was read.
-    Page(Host, Page),
-    /// A host was swept.
-    Swept(Host, Swept),
-    /// A message was settled whose lane had panicked.
-    Recovered(Done),
-    /// A parked message may be looked at again.
-    Unparked(Host, QueueId),
-}
-
-/// What a task does, for when it panics.
-#[derive(Debug)]
-pub(super) enum Role {
-    Lane(LaneId),
-    Route(Host),
-    /// A page or a sweep.
-    Read(Host),
-    Recover(Host, QueueId),
-    Park(Host, QueueId),
-}
 
 /// All state of the queue.
 pub(super) struct Dispatcher {
@@ -108,6 +70,8 @@ pub(super) struct Dispatcher {
     pub(super) alone_now: Option<(Host, QueueId)>,
     /// The latest moment up to which a forgotten host's index was read.
     pub(super) forgotten: Timestamp,
+    /// When to look for holds that have ended.
+    pub(super) lapse_at: Option<Timestamp>,
     pub(super) events: mpsc::Sender<Event>,
     inbox: Option<mpsc::Receiver<Event>>,
     tasks: JoinSet<Event>,
@@ -139,6 +103,7 @@ impl Dispatcher {
             alone: VecDeque::new(),
             alone_now: None,
             forgotten: Timestamp::from_micros(i64::MIN),
+            lapse_at: Some(Timestamp::from_micros(i64::MIN)),
             events,
             inbox: Some(inbox),
             tasks: JoinSet::new(),
@@ -152,7 +117,7 @@ impl Dispatcher {
     pub(super) async fn run(
         mut self,
         mut fresh: FreshReceiver,
-        mut questions: mpsc::Receiver<oneshot::Sender<Vec<SiteStats>>>,
+        mut questions: mpsc::Receiver<Question>,
         mut shutdown: watch::Receiver<bool>,
     ) {
         let Some(mut inbox) = self.inbox.take() else {
@@ -177,8 +142,7 @@ impl Dispatcher {
                 Some(event) = inbox.recv() => self.handle(event),
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 question = questions.recv(), if asking => match question {
-                    // Whoever asked may have gone.
-                    Some(answer) => { let _ = answer.send(self.stats()); }
+                    Some(question) => self.asked(question),
                     None => asking = false,
                 },
                 () = tokio::time::sleep_until(wake) => {}
@@ -202,6 +166,14 @@ impl Dispatcher {
                 Err(error) => tracing::error!("the due index can't be read: {error}"),
             }
             tokio::time::sleep(START_PAUSE).await;
+        }
+    }
+
+    fn asked(&mut self, question: Question) {
+        match question {
+            // Whoever asked may have gone.
+            Question::Stats(answer) => drop(answer.send(self.stats())),
+            Question::Hand(order, answer) => self.ordered(order, answer),
         }
     }
 
@@ -237,6 +209,7 @@ impl Dispatcher {
         while let Some(host) = self.sweeps.pop(now) {
             self.sweep(&host);
         }
+        self.look_for_lapsed(now);
         self.next_alone();
         self.close_idle(instant);
         self.dispatch();
@@ -257,7 +230,7 @@ impl Dispatcher {
         let (now, instant) = (self.shared.now(), Instant::now());
         // Without room, an event comes first.
         let due = self.timeline.first().filter(|_| self.has_room());
-        let dates = [due, self.sweeps.first()];
+        let dates = [due, self.sweeps.first(), self.lapse_at];
         let dates = dates
             .into_iter()
             .flatten()
@@ -288,6 +261,14 @@ impl Dispatcher {
                 self.release(&host, id);
                 self.timeline.lower(&host, now);
             }
+            Event::Prepared(errand) => self.run_errand(errand),
+            Event::Lapsed(errand, next) => {
+                self.lapses(next);
+                if let Some(errand) = errand {
+                    self.run_errand(errand);
+                }
+            }
+            Event::Handled(errand, handled, answer) => self.handled(&errand, handled, answer),
         }
     }
 
@@ -335,6 +316,9 @@ impl Dispatcher {
             }
             Role::Recover(host, id) => self.park(host, id),
             Role::Park(host, id) => self.release(&host, id),
+            Role::Prepare => {}
+            Role::Lapse => self.lapses(Some(now + HEARTBEAT)),
+            Role::Hand(targets) => self.give_back(&targets),
         }
     }
 
@@ -351,7 +335,7 @@ impl Dispatcher {
     /// queued and due.
     async fn drain(mut self, mut inbox: mpsc::Receiver<Event>) {
         for (role, handle) in self.roles.values() {
-            if !matches!(role, Role::Lane(_) | Role::Recover(..)) {
+            if !matches!(role, Role::Lane(_) | Role::Recover(..) | Role::Hand(_)) {
                 handle.abort();
             }
         }
@@ -361,8 +345,10 @@ impl Dispatcher {
             tokio::select! {
                 Some(_) = inbox.recv() => {}
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    if let Err(error) = &ended && error.is_panic() {
-                        self.ended(ended);
+                    match &ended {
+                        Ok((_, Event::Handled(..))) => self.ended(ended),
+                        Err(error) if error.is_panic() => self.ended(ended),
+                        _ => {}
                     }
                 }
                 () = tokio::time::sleep_until(end) => {

@@ -17,7 +17,8 @@ use crate::spool::Fresh;
 use crate::types::{Failure, Host, Job, JobRecipient, QueueId, Reason, Site, Stage, Timestamp};
 
 use super::attempt::{Lead, Rest, Work};
-use super::dispatcher::{Dispatcher, Event, Role};
+use super::dispatcher::Dispatcher;
+use super::event::{Event, Role};
 use super::host::{GATE_MAX, HostState};
 use super::schedule;
 use super::waiting::SWEEP_PAUSE;

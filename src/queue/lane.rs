@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::delivery::Lane;
 
 use super::attempt::{Lead, Work, hang_up, perform};
-use super::dispatcher::Event;
+use super::event::Event;
 use super::shared::Shared;
 
 /// The name of a lane.

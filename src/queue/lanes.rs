@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use crate::types::{Host, Site};
 
 use super::attempt::{Done, Work};
-use super::dispatcher::{Dispatcher, Role};
+use super::dispatcher::Dispatcher;
+use super::event::Role;
 use super::health::Health;
 use super::lane::{self, LaneId, Order};
 
@@ -232,14 +233,7 @@ impl Dispatcher {
         match health {
             Health::Unknown => {}
             Health::Up if state.backoff.failures == 0 => {}
-            Health::Up => {
-                state.backoff.reset();
-                for host in &state.members {
-                    if self.hosts.get(host).is_some_and(|h| h.waiting) {
-                        self.timeline.lower(host, now);
-                    }
-                }
-            }
+            Health::Up => self.reset_backoff(site),
             Health::Down(failure) => {
                 let settings = &self.shared.settings;
                 if !state.backoff.fail(now, failure, settings, random) {
@@ -257,6 +251,26 @@ impl Dispatcher {
                     self.set_aside(&host, until);
                 }
             }
+        }
+    }
+
+    /// A site is tried again at once.
+    fn reset_backoff(&mut self, site: &Site) {
+        let now = self.shared.now();
+        if let Some(state) = self.sites.get_mut(site) {
+            state.backoff.reset();
+            for host in &state.members {
+                if self.hosts.get(host).is_some_and(|h| h.waiting) {
+                    self.timeline.lower(host, now);
+                }
+            }
+        }
+    }
+
+    /// The site of a host is tried again at once, by an operator's wish.
+    pub(super) fn reset_backoff_of(&mut self, host: &Host) {
+        if let Some(site) = self.hosts.get(host).and_then(|host| host.site.clone()) {
+            self.reset_backoff(&site);
         }
     }
 

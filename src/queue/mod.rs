@@ -11,12 +11,15 @@
 //! - an outcome is never lost: a settlement is repeated until the store takes it;
 //! - no attempt can end the dispatcher: a panic in one is a deferral.
 //!
-//! Started by `service`; asked by `control` for [`QueueHandle::stats`].
+//! Started by `service`; asked by `control` through [`Questions`].
 
 mod attempt;
+mod claims;
 mod dispatcher;
+mod event;
 #[cfg(test)]
 mod fixture;
+mod hand;
 mod health;
 mod host;
 mod hosts;
@@ -43,7 +46,9 @@ use crate::delivery::Deliver;
 use crate::outcome::Outcome;
 use crate::spool::{FreshReceiver, Store};
 use crate::sys::{Clock, Entropy};
+use crate::types::QueueId;
 
+pub use hand::{Handled, Order, concerned};
 pub use settings::Settings;
 pub use stats::{SiteError, SiteStats};
 
@@ -101,7 +106,14 @@ pub struct QueueHandle {
 
 /// The way to ask a running queue.
 #[derive(Debug, Clone)]
-pub struct Questions(mpsc::Sender<oneshot::Sender<Vec<SiteStats>>>);
+pub struct Questions(mpsc::Sender<Question>);
+
+/// What the dispatcher can be asked.
+#[derive(Debug)]
+enum Question {
+    Stats(oneshot::Sender<Vec<SiteStats>>),
+    Hand(Order, hand::Answer),
+}
 
 impl QueueHandle {
     /// Waits until the queue has ended: after `shutdown`, and at most 10 s for the
@@ -129,7 +141,16 @@ impl Questions {
     /// The same; `None` when it has ended.
     pub async fn ask(&self) -> Option<Vec<SiteStats>> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(answer).await.ok()?;
+        self.0.send(Question::Stats(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Has an operator's order carried out; what became of each of its messages.
+    /// What is being attempted is left as it is and said to be busy. `None`: the
+    /// queue has ended, or an internal fault left some of it undone.
+    pub async fn hand(&self, order: Order) -> Option<Vec<(QueueId, Handled)>> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Question::Hand(order, answer)).await.ok()?;
         answered.await.ok()
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::types::{Failure, Host, Reason, Stage};
 
 use super::attempt::Work;
-use super::dispatcher::{Dispatcher, Event, Role};
+use super::dispatcher::Dispatcher;
+use super::event::{Event, Role};
 use super::host::GATE_MAX;
 use super::hosts::ROOM_PAUSE;
 use super::index::{self, Page, Swept};

@@ -9,6 +9,7 @@ use crate::control::{
 };
 use crate::queue::{Questions, SiteError};
 use crate::spool::{Filter, SpoolError, Store, Stored};
+use crate::sys::Clock;
 use crate::types::{Domain, Mailbox};
 
 /// Sites that `queue stats` names.
@@ -19,25 +20,23 @@ const SITES: usize = 100;
 pub(super) struct Answers {
     pub(super) store: Arc<dyn Store>,
     pub(super) queue: Questions,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Answers {
-    pub(super) async fn to(&self, request: Request) -> Answer {
+    /// Answers `actor`, who is named where something is done by hand.
+    pub(super) async fn to(&self, request: Request, actor: &str) -> Answer {
         let answer = match request {
             Request::QueueList { filter, after } => self.list(filter, after).await,
             Request::QueueShow { id } => self.show(&id).await,
             Request::QueueStats => self.stats().await,
+            Request::QueueHand { order } => self.hand(order, actor).await,
         };
         answer.unwrap_or_else(|error| Answer::Failed { error })
     }
 
     async fn list(&self, filter: QueueFilter, after: Option<String>) -> Result<Answer, String> {
-        let domain = filter.domain.as_deref().map(Domain::parse).transpose();
-        let filter = Filter {
-            domain: domain.map_err(|e| e.to_string())?,
-            sender: filter.sender,
-            state: filter.state,
-        };
+        let filter = self::filter(filter)?;
         let after = after.as_deref().map(parse_id).transpose()?;
         let page = self.store.list(&filter, after, PAGE).await;
         let page = page.map_err(|e| e.to_string())?;
@@ -66,7 +65,9 @@ impl Answers {
     async fn stats(&self) -> Result<Answer, String> {
         let counts = self.store.stats().await.map_err(|e| e.to_string())?;
         let mut recipients = BTreeMap::new();
-        recipients.insert("queued".to_owned(), counts.recipients);
+        let queued = counts.recipients.saturating_sub(counts.held);
+        recipients.insert("queued".to_owned(), queued);
+        recipients.insert("held".to_owned(), counts.held);
         recipients.insert("dead".to_owned(), counts.dead);
         let mut sites: Vec<SiteStats> = self
             .queue
@@ -94,6 +95,16 @@ impl Answers {
             },
         })
     }
+}
+
+/// The store's filter for what was asked.
+pub(super) fn filter(asked: QueueFilter) -> Result<Filter, String> {
+    let domain = asked.domain.as_deref().map(Domain::parse).transpose();
+    Ok(Filter {
+        domain: domain.map_err(|e| e.to_string())?,
+        sender: asked.sender,
+        state: asked.state,
+    })
 }
 
 /// `no-starttls (5.7.10) at start-tls`, without remote text.

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::answers::Answers;
+use super::hand::actor;
 use crate::control::{Answer, REQUEST_MAX, Request};
 
 /// Clients at once.
@@ -68,6 +69,8 @@ pub(super) async fn serve(listener: UnixListener, answers: Answers) {
 }
 
 async fn converse(stream: UnixStream, answers: &Answers) -> io::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    let actor = tokio::task::spawn_blocking(move || actor(uid)).await?;
     let mut stream = BufReader::new(stream);
     loop {
         let mut line = Vec::new();
@@ -77,7 +80,7 @@ async fn converse(stream: UnixStream, answers: &Answers) -> io::Result<()> {
             return Ok(());
         }
         let answer = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => answers.to(request).await,
+            Ok(request) => answers.to(request, &actor).await,
             Err(e) => Answer::Failed {
                 error: format!("not a request that this version knows: {e}"),
             },

@@ -13,6 +13,7 @@ mod audit;
 mod control;
 mod error;
 mod explain;
+mod hand;
 mod handover;
 mod inspect;
 mod logging;
@@ -20,7 +21,8 @@ mod notify;
 mod run;
 mod signals;
 
-pub use audit::{AuditEntry, AuditQuestion, audit};
+pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
+pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
 pub use inspect::inspect;

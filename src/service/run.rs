@@ -70,7 +70,7 @@ async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError>
         fresh,
         deliver: deliverer,
         outcome,
-        clock,
+        clock: clock.clone(),
         entropy,
         shutdown: stopping,
     };
@@ -78,6 +78,7 @@ async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError>
     let answers = Answers {
         store: Arc::clone(&store),
         queue: queue.questions(),
+        clock,
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     tell_ready(&config, &ingress);
@@ -128,8 +129,12 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 
 /// Opens the spool, which recovers what a crash left, and tells what it found.
 async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
-    let events = AuditLog::open(Arc::new(RealDisk), &config.outcome.audit_folder)
-        .map_err(ServeError::Audit)?;
+    let events = AuditLog::open(
+        Arc::new(RealDisk),
+        Arc::new(SystemClock),
+        &SystemEntropy::default(),
+        &config.outcome,
+    )?;
     let settings = config.spool.clone();
     let opening = tokio::task::spawn_blocking(move || {
         JournalStore::open(

@@ -154,7 +154,11 @@ impl Table {
     ) -> Result<(), SpoolError> {
         let stored = self.messages.get(&id).ok_or(SpoolError::Unknown)?;
         let is_known = |c: &RecipientChange| (c.index as usize) < stored.recipients.len();
-        if !stored.recipients.iter().any(|r| r.state.is_open()) || !changes.iter().all(is_known) {
+        let count = |wanted: fn(State) -> bool| {
+            stored.recipients.iter().filter(|r| wanted(r.state)).count()
+        };
+        let (open, dead) = (count(State::is_open), count(|s| s == State::Dead));
+        if !rules::may_settle(open, dead, &changes) || !changes.iter().all(is_known) {
             return Err(SpoolError::Unknown);
         }
         let mut stored = stored.clone();
@@ -164,7 +168,7 @@ impl Table {
         for change in changes {
             let change = rules::tidy(change, now);
             if let Some(status) = stored.recipients.get_mut(change.index as usize)
-                && status.state.is_open()
+                && status.state.may_become(change.status.state)
             {
                 *status = change.status;
             }
@@ -202,6 +206,18 @@ impl Table {
             .collect()
     }
 
+    fn held(&self, until: Timestamp, limit: usize) -> Vec<Due> {
+        let release = |stored: &Stored| {
+            let when = rules::release(&stored.recipients)?;
+            let id = stored.message.id;
+            (when <= until).then_some(Due { when, id })
+        };
+        let mut held: Vec<Due> = self.messages.values().filter_map(release).collect();
+        held.sort();
+        held.truncate(limit);
+        held
+    }
+
     fn list(&self, filter: &Filter, after: Option<QueueId>, limit: usize) -> Vec<Stored> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         self.messages
@@ -222,6 +238,7 @@ impl Table {
             let open = count(State::is_open);
             stats.recipients += open;
             stats.dead += count(|s| s == State::Dead);
+            stats.held += count(|s| s == State::Held);
             if open > 0 {
                 stats.messages += 1;
                 stats.octets += stored.body.size();
@@ -238,7 +255,7 @@ fn is_listed(status: &RecipientStatus) -> bool {
     status.state.is_open() || status.state == State::Dead
 }
 
-/// The due index's entries of a message: one for each host with an open recipient.
+/// The due index's entries of a message: one for each host with a queued recipient.
 fn due_entries(stored: &Stored) -> Vec<(Host, Due)> {
     let id = stored.message.id;
     let hosts = stored.message.by_host();
@@ -318,6 +335,11 @@ impl Store for MemoryStore {
             .shared
             .opened()
             .map(|t| t.due(host, after, until, limit));
+        Box::pin(std::future::ready(result))
+    }
+
+    fn held(&self, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>> {
+        let result = self.shared.opened().map(|t| t.held(until, limit));
         Box::pin(std::future::ready(result))
     }
 

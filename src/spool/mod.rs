@@ -139,8 +139,10 @@ pub struct Filter {
 pub struct Stats {
     /// Messages with an open recipient.
     pub messages: u64,
-    /// Open recipients.
+    /// Open recipients, held ones included.
     pub recipients: u64,
+    /// Held recipients.
+    pub held: u64,
     /// Octets of the messages with an open recipient.
     pub octets: u64,
     /// Recipients in state `dead` whose message is still listed.
@@ -170,7 +172,8 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`SpoolError::Sick`] or [`SpoolError::Closed`]: try again later;
     /// [`SpoolError::Unknown`]: no such open message, or none with all the
-    /// recipients that the changes name. Changes to final states are passed over.
+    /// recipients that the changes name. Changes to final states are passed over,
+    /// but for `dead` to `removed`, which takes it off the lists.
     fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), SpoolError>>;
 
     /// A message with its statuses.
@@ -192,6 +195,10 @@ pub trait Store: Send + Sync {
         until: Timestamp,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>>;
+
+    /// Messages with recipients that are held until a moment up to `until`, in
+    /// order of those moments, at most `limit`. They are not in the due index.
+    fn held(&self, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>>;
 
     /// Hosts that got entries which did not fit the fresh channel, since last
     /// asked.

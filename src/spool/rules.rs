@@ -1,15 +1,17 @@
 //! What every engine does alike: names, filters, the upkeep of statuses.
 //!
 //! Owns the rules of the contract that do not depend on where messages lie, so
-//! that engines can't differ in them. Holds always: a final state is never left,
-//! an open recipient has a time, ids of one process are never equal. Called by
+//! that engines can't differ in them. Holds always: a final state is never left
+//! (but `dead` for `removed`), a queued recipient has a time, ids of one process are never equal. Called by
 //! the engines only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::sys::{Clock, Entropy};
-use crate::types::{Host, Mailbox, Message, QueueId, RecipientChange, RecipientStatus, Timestamp};
+use crate::types::{
+    Host, Mailbox, Message, QueueId, RecipientChange, RecipientStatus, State, Timestamp,
+};
 
 use super::{Filter, SpoolError, Ticket};
 
@@ -66,14 +68,14 @@ pub(super) fn message(id: QueueId, received_at: Timestamp, ticket: Ticket) -> Me
     }
 }
 
-/// Puts a settlement's new status in order: an open recipient has a time, a
-/// final one has none, and what the far side said is cut to its limit.
+/// Puts a settlement's new status in order: a queued recipient has a time, a
+/// final one has none (what is held may have one), and what the far side said is cut to its limit.
 pub(super) fn tidy(mut change: RecipientChange, now: Timestamp) -> RecipientChange {
     let status = &mut change.status;
-    status.next_attempt = match (status.state.is_open(), status.next_attempt) {
-        (true, None) => Some(now),
-        (true, some) => some,
-        (false, _) => None,
+    status.next_attempt = match status.state {
+        State::Queued => status.next_attempt.or(Some(now)),
+        State::Held => status.next_attempt,
+        _ => None,
     };
     if let Some(reply) = &mut status.last_reply
         && reply.len() > REPLY_MAX
@@ -93,9 +95,27 @@ pub(super) fn earliest<'a>(
 ) -> Option<Timestamp> {
     statuses
         .into_iter()
-        .filter(|s| s.state.is_open())
+        .filter(|s| s.state == State::Queued)
         .filter_map(|s| s.next_attempt)
         .min()
+}
+
+/// The earliest time at which one of these recipients is to be released.
+pub(super) fn release<'a>(
+    statuses: impl IntoIterator<Item = &'a RecipientStatus>,
+) -> Option<Timestamp> {
+    statuses
+        .into_iter()
+        .filter(|s| s.state == State::Held)
+        .filter_map(|s| s.next_attempt)
+        .min()
+}
+
+/// Whether a settlement may be made for a message with these counts: something is
+/// open, or what is dead is to be taken off the list.
+pub(super) fn may_settle(open: usize, dead: usize, changes: &[RecipientChange]) -> bool {
+    let removes = |c: &RecipientChange| c.status.state == State::Removed;
+    open > 0 || (dead > 0 && !changes.is_empty() && changes.iter().all(removes))
 }
 
 impl Filter {

@@ -10,6 +10,7 @@ pub mod address;
 pub mod body;
 pub mod envelope;
 pub mod evidence;
+pub mod hand;
 pub mod id;
 pub mod job;
 pub mod level;
@@ -26,6 +27,7 @@ pub use envelope::{
     BodyType, Envelope, Message, MessageFacts, Origin, OwnMailKind, Principal, Protocol, Source,
 };
 pub use evidence::{AuthenticatedBy, CertificateFacts, Evidence, Remote, TlsFacts};
+pub use hand::{Action, Hand};
 pub use id::{EventId, QueueId};
 pub use job::{Job, JobRecipient};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};

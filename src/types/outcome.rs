@@ -156,6 +156,8 @@ pub enum Reason {
     Shortfall,
     /// A message that was in flight when the process ended.
     Interrupted,
+    /// An operator did it by hand.
+    Operator,
 }
 
 impl Reason {
@@ -191,6 +193,7 @@ impl Reason {
             Self::BodyUnreadable => "body-unreadable",
             Self::Shortfall => "shortfall",
             Self::Interrupted => "interrupted",
+            Self::Operator => "operator",
         }
     }
 }

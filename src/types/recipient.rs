@@ -1,7 +1,8 @@
 //! What has become of one recipient of one message.
 //!
 //! Holds always: a recipient is in exactly one state; a final state is never
-//! left; an open recipient has a time for its next attempt.
+//! left, but that an operator may take what is `dead` off the list; a `queued`
+//! recipient has a time for its next attempt.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,23 +29,36 @@ pub enum State {
     Dropped,
     /// Own mail that could not be delivered.
     Dead,
+    /// Open: kept back by an operator, and never expires. The time, if there is
+    /// one, is when it is released.
+    Held,
+    /// Taken out by an operator; nobody was told, the audit records it.
+    Removed,
 }
 
 impl State {
     /// Every state, in the order of the journal's format.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Delivered,
         Self::Bounced,
         Self::Expired,
         Self::Dropped,
         Self::Dead,
+        Self::Held,
+        Self::Removed,
     ];
 
     /// Whether something is still to be done.
     #[must_use]
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Queued)
+        matches!(self, Self::Queued | Self::Held)
+    }
+
+    /// Whether a recipient in this state may come into another.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        self.is_open() || (self, next) == (Self::Dead, Self::Removed)
     }
 
     /// The word that listings, logs and the audit use.
@@ -57,6 +71,8 @@ impl State {
             Self::Expired => "expired",
             Self::Dropped => "dropped",
             Self::Dead => "dead",
+            Self::Held => "held",
+            Self::Removed => "removed",
         }
     }
 }
@@ -69,7 +85,7 @@ impl fmt::Display for State {
 
 /// No such state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a state (one of queued, delivered, bounced, expired, dropped, dead)")]
+#[error("not a state (one of queued, held, delivered, bounced, expired, dropped, dead, removed)")]
 pub struct StateError;
 
 impl FromStr for State {
@@ -89,7 +105,8 @@ pub struct RecipientStatus {
     pub state: State,
     /// Attempts begun.
     pub attempts: u32,
-    /// When the next attempt is due; `None` once final.
+    /// When the next attempt is due, or when what is held is released; `None` once
+    /// final, and for what is held until somebody releases it.
     pub next_attempt: Option<Timestamp>,
     /// Whether the sender has had the DSN "delayed".
     pub delay_told: bool,

@@ -75,12 +75,26 @@ pub struct AuditEvent {
     pub reply: Option<String>,
     /// How it was protected, and why that way.
     pub evidence: Evidence,
+    /// Who did it by hand, as the system names them; `None`: the daemon did it by
+    /// itself.
+    pub actor: Option<String>,
+    /// What was done by hand, and the reason given for it.
+    pub note: Option<String>,
 }
 
 /// Where settled audit events go: after the commit, in order, at least once
 /// (again after a crash; their ids make that harmless). Called from the spool's
 /// own thread; may block.
 pub trait EventSink: Send {
+    /// Called once, when the spool is locked against other daemons and before
+    /// anything is handed over.
+    ///
+    /// # Errors
+    /// What the disk says; it is told, and no reason not to start.
+    fn begin(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// Takes events.
     ///
     /// # Errors

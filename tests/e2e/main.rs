@@ -9,10 +9,12 @@
 //! | --- | --- |
 //! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
 //! | `operator.rs` | what the command line tells, and its exit codes |
+//! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
+//! | `audit.rs` | that the audit is one chain, and that a change in it is found |
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -25,6 +27,7 @@
     clippy::print_stderr
 )]
 
+mod audit;
 mod crash;
 mod damage;
 mod delivery;
@@ -32,6 +35,7 @@ mod dsn;
 mod full;
 mod operator;
 mod order;
+mod queue_hand;
 mod relay;
 mod sandbox;
 mod secrets;

@@ -266,7 +266,7 @@ async fn the_master_key_as_a_credential() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     std::fs::write(folder.join("postern.master"), [7; 32]).unwrap();
     world.daemon.start().await;
-    assert!(!world.daemon.data_dir().join("keys").exists());
+    assert!(!world.daemon.data_dir().join("keys/master").exists());
     world.daemon.terminate().await;
     std::fs::write(folder.join("postern.master"), [8; 32]).unwrap();
     let error = world.daemon.try_start().await.unwrap_err();

@@ -204,6 +204,8 @@ pub fn event(number: u8, id: QueueId) -> AuditEvent {
         reason: None,
         reply: None,
         evidence: Evidence::default(),
+        actor: None,
+        note: None,
     }
 }
 

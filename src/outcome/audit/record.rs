@@ -44,6 +44,12 @@ pub struct Record {
     pub achieved: Option<TlsLevel>,
     /// Each method that was passed over, with why.
     pub passed_over: Vec<PassedOver>,
+    /// Who did it by hand; `null`: nobody.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// What was done by hand, and why.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// What a handshake proved.
@@ -108,6 +114,8 @@ impl From<&AuditEvent> for Record {
                     reason: *reason,
                 })
                 .collect(),
+            actor: event.actor.clone(),
+            note: event.note.clone(),
         }
     }
 }

@@ -160,6 +160,7 @@ async fn every_reason_makes_a_sentence() {
         BodyUnreadable,
         Shortfall,
         Interrupted,
+        Operator,
     ] {
         let job = job(&["a@x.example"]);
         let fate = Fate::Bounced(failure(reason, "5.0.0", None));

@@ -2,6 +2,7 @@
 //! paused clock.
 
 mod ends;
+mod hand;
 mod limits;
 mod trouble;
 mod waits;

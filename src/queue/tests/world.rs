@@ -307,6 +307,9 @@ impl Store for Watched {
     ) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>> {
         self.inner.due(host, after, until, limit)
     }
+    fn held(&self, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>> {
+        self.inner.held(until, limit)
+    }
     fn take_overflow(&self) -> Vec<Host> {
         self.inner.take_overflow()
     }
@@ -416,6 +419,8 @@ impl World {
             hostname: Domain::parse("relay.clinic.example").unwrap(),
             postmaster: None,
             audit_folder: "/nowhere".into(),
+            audit_key: "/nowhere".into(),
+            audit_keep: Duration::MAX,
             log_addresses: false,
             expire: self.settings.expire,
         };

@@ -7,6 +7,7 @@
 
 use crate::types::{QueueId, RecipientChange, RecipientStatus};
 
+use super::super::rules;
 use super::entry::Entry;
 use super::index::IndexError;
 use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead};
@@ -112,10 +113,11 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// Whether a settlement may be made: the message has something open, and every
-/// change names one of its recipients.
+/// Whether a settlement may be made: the message has something open (or dead, to
+/// be removed), and every change names one of its recipients.
 pub(super) fn may_settle(entry: &Entry, changes: &[RecipientChange]) -> bool {
-    entry.open > 0 && changes.iter().all(|c| c.index < entry.recipients)
+    rules::may_settle(entry.open as usize, entry.dead as usize, changes)
+        && changes.iter().all(|c| c.index < entry.recipients)
 }
 
 /// Final states stay as they are; says whether anything changed.
@@ -123,7 +125,7 @@ fn change(statuses: &mut [RecipientStatus], changes: &[RecipientChange]) -> bool
     let mut changed = false;
     for change in changes {
         if let Some(status) = statuses.get_mut(change.index as usize)
-            && status.state.is_open()
+            && status.state.may_become(change.status.state)
         {
             *status = change.status.clone();
             changed = true;

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `b` | the books' totals, and the place in the journal up to which all is in the index |
 //! | `d` host 0 time id | nothing: the due index |
+//! | `h` time id | nothing: when what is held is released |
 //! | `g` segment | octets of live messages in it |
 //! | `l` id page | a long [`Layout`]'s pages |
 //! | `m` id | [`Entry`] |
@@ -38,6 +39,8 @@ pub(super) struct Entry {
     pub(super) open: u32,
     /// Recipients in state `dead`.
     pub(super) dead: u32,
+    /// Recipients in state `held`.
+    pub(super) held: u32,
     /// Whether any page of statuses is there; without, all are as accepted.
     pub(super) has_statuses: bool,
     pub(super) layout: LayoutRef,
@@ -74,6 +77,8 @@ pub(super) struct Totals {
     pub(super) octets: u64,
     /// Recipients in state `dead`.
     pub(super) dead: u64,
+    /// Recipients in state `held`.
+    pub(super) held: u64,
 }
 
 impl Entry {
@@ -86,6 +91,7 @@ impl Entry {
 pub(super) const BOOKS: &[u8] = b"b";
 pub(super) const MESSAGES: &[u8] = b"m";
 pub(super) const DUE: &[u8] = b"d";
+pub(super) const HELD: &[u8] = b"h";
 pub(super) const LIVE: &[u8] = b"g";
 pub(super) const PINS: &[u8] = b"p";
 
@@ -127,9 +133,32 @@ pub(super) fn host_prefix(host: &Host) -> Vec<u8> {
 
 pub(super) fn due_key(host: &Host, due: Due) -> Vec<u8> {
     let mut key = host_prefix(host);
+    put_moment(&mut key, due);
+    key
+}
+
+pub(super) fn held_key(due: Due) -> Vec<u8> {
+    let mut key = HELD.to_vec();
+    put_moment(&mut key, due);
+    key
+}
+
+/// The entry of a key of what is held.
+pub(super) fn parse_held(key: &[u8]) -> Option<Due> {
+    moment(key.strip_prefix(HELD)?)
+}
+
+fn put_moment(key: &mut Vec<u8>, due: Due) {
     key.extend_from_slice(&sortable(due.when).to_be_bytes());
     key.extend_from_slice(&due.id.to_octets());
-    key
+}
+
+fn moment(octets: &[u8]) -> Option<Due> {
+    let (when, id) = octets.split_first_chunk::<8>()?;
+    Some(Due {
+        when: unsortable(u64::from_be_bytes(*when)),
+        id: QueueId::from_octets(id.try_into().ok()?),
+    })
 }
 
 /// The host and the entry of a key of the due index.
@@ -137,12 +166,7 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Host, Due)> {
     let rest = key.strip_prefix(DUE)?;
     let end = memchr::memchr(0, rest)?;
     let host = Host::parse(std::str::from_utf8(rest.get(..end)?).ok()?).ok()?;
-    let (when, id) = rest.get(end + 1..)?.split_first_chunk::<8>()?;
-    let due = Due {
-        when: unsortable(u64::from_be_bytes(*when)),
-        id: QueueId::from_octets(id.try_into().ok()?),
-    };
-    Some((host, due))
+    Some((host, moment(rest.get(end + 1..)?)?))
 }
 
 /// Times before 1970 sort before later ones.

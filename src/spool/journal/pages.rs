@@ -89,11 +89,12 @@ pub(super) fn due_by_host(layout: &Layout, statuses: &[RecipientStatus]) -> Vec<
     due
 }
 
-/// Counts an entry's open and dead recipients.
+/// Counts an entry's open, dead and held recipients.
 pub(super) fn count(entry: &mut Entry, statuses: &[RecipientStatus]) {
     let number = |wanted: &dyn Fn(State) -> bool| {
         u32::try_from(statuses.iter().filter(|s| wanted(s.state)).count()).unwrap_or(u32::MAX)
     };
     entry.open = number(&State::is_open);
     entry.dead = number(&|state| state == State::Dead);
+    entry.held = number(&|state| state == State::Held);
 }

@@ -12,7 +12,8 @@ use crate::types::{Host, QueueId, Timestamp};
 use super::super::{Due, Filter, SpoolError, Stats};
 use super::core::{Core, Found};
 use super::entry::{
-    DUE, Entry, MESSAGES, due_key, host_prefix, message_id, message_key, parse_due,
+    DUE, Entry, HELD, MESSAGES, due_key, host_prefix, message_id, message_key, parse_due,
+    parse_held,
 };
 use super::index::IndexError;
 use super::payload::decode;
@@ -74,6 +75,23 @@ pub(super) fn due(
     Ok(found)
 }
 
+/// What is held until a moment up to `until`.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn held(core: &Core, until: Timestamp, limit: usize) -> Result<Vec<Due>, SpoolError> {
+    let pairs = core.read(|index| index.scan(HELD, HELD, limit))?;
+    let mut found = Vec::with_capacity(pairs.len());
+    for (key, _) in pairs {
+        let due = parse_held(&key).ok_or_else(|| core.index_failed(IndexError::Damaged))?;
+        if due.when > until {
+            break;
+        }
+        found.push(due);
+    }
+    Ok(found)
+}
+
 /// The messages a filter lets through. What can't be read is named in the log
 /// and left out.
 ///
@@ -123,6 +141,7 @@ pub(super) fn stats(core: &Core) -> Result<Stats, SpoolError> {
         recipients: totals.recipients,
         octets: totals.octets,
         dead: totals.dead,
+        held: totals.held,
         oldest: oldest(core)?,
         disk,
     })

@@ -224,6 +224,10 @@ impl Store for JournalStore {
         Box::pin(self.blocking(move |core| query::due(core, &host, after, until, limit)))
     }
 
+    fn held(&self, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Due>, SpoolError>> {
+        Box::pin(self.blocking(move |core| query::held(core, until, limit)))
+    }
+
     fn take_overflow(&self) -> Vec<Host> {
         self.core.fresh.take_overflow()
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::types::{Message, QueueId, RecipientStatus};
 
-use super::super::Due;
+use super::super::{Due, rules};
 use super::books::Books;
 use super::entry::{
     self, Entry, LAYOUT_PAGE, Layout, LayoutRef, STATUS_PAGE, Totals, layout_key, message_key,
@@ -140,6 +140,7 @@ impl<'a> Txn<'a> {
             recipients: u32::try_from(message.envelope.recipients.len()).unwrap_or(u32::MAX),
             open: 0,
             dead: 0,
+            held: 0,
             has_statuses: new.statuses.is_some(),
             layout: LayoutRef::Pages(0),
         };
@@ -261,7 +262,8 @@ impl<'a> Txn<'a> {
         Ok(LayoutRef::Pages(pages))
     }
 
-    /// Moves a message's due entries from what `before` says to what `after` does.
+    /// Moves a message's entries, in the due index and among what is held, from
+    /// what `before` says to what `after` does.
     fn put_due(
         &mut self,
         id: QueueId,
@@ -269,6 +271,15 @@ impl<'a> Txn<'a> {
         before: &[RecipientStatus],
         after: &[RecipientStatus],
     ) {
+        let (old, new) = (rules::release(before), rules::release(after));
+        if old != new {
+            if let Some(when) = old {
+                self.put(entry::held_key(Due { when, id }), None);
+            }
+            if let Some(when) = new {
+                self.put(entry::held_key(Due { when, id }), Some(Vec::new()));
+            }
+        }
         let old = due_by_host(layout, before);
         let new = due_by_host(layout, after);
         for ((host, old), new) in layout.hosts.iter().zip(old).zip(new) {
@@ -317,6 +328,7 @@ impl<'a> Txn<'a> {
         }
         self.totals.recipients += u64::from(entry.open);
         self.totals.dead += u64::from(entry.dead);
+        self.totals.held += u64::from(entry.held);
     }
 
     fn sub_totals(&mut self, entry: &Entry) {
@@ -327,6 +339,7 @@ impl<'a> Txn<'a> {
         }
         less(&mut self.totals.recipients, u64::from(entry.open));
         less(&mut self.totals.dead, u64::from(entry.dead));
+        less(&mut self.totals.held, u64::from(entry.held));
     }
 }
 
