@@ -35,6 +35,8 @@ pub(super) async fn serve(
     slot: Slot,
 ) {
     let greeted = tokio::select! {
+        // Who was taken in just before the shutdown is told so, by the session.
+        biased;
         greeted = greet(stream, client, &front) => greeted,
         () = shutdown.due(true) => return,
     };
