@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{QueueId, State};
+use crate::types::{LogLevel, QueueId, State};
 
 /// Octets of one request line at most.
 pub const REQUEST_MAX: usize = 64 << 10;
@@ -32,6 +32,13 @@ pub enum Request {
     },
     /// Counts.
     QueueStats,
+    /// Change how much is logged.
+    LogLevel {
+        /// From which level on.
+        level: LogLevel,
+        /// For so long; then as configured.
+        seconds: Option<u64>,
+    },
 }
 
 /// Which messages of the queue.
@@ -66,6 +73,8 @@ pub enum Answer {
         /// The counts.
         stats: QueueStats,
     },
+    /// It is done, and there is nothing to tell.
+    Done,
     /// It could not be done.
     Failed {
         /// Why, and what to do.

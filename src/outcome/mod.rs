@@ -12,6 +12,7 @@ pub mod audit;
 mod decision;
 mod dsn;
 mod line;
+mod meters;
 mod notice;
 mod settings;
 mod settle;

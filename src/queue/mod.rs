@@ -23,6 +23,7 @@ mod hosts;
 mod index;
 mod lane;
 mod lanes;
+mod meters;
 pub mod schedule;
 mod settings;
 mod shared;
@@ -44,6 +45,7 @@ use crate::outcome::Outcome;
 use crate::spool::{FreshReceiver, Store};
 use crate::sys::{Clock, Entropy};
 
+pub use meters::write_figures;
 pub use settings::Settings;
 pub use stats::{SiteError, SiteStats};
 
@@ -123,10 +125,13 @@ impl Questions {
     /// What the queue is doing, site by site, for `queue stats`; empty when it has
     /// ended.
     pub async fn stats(&self) -> Vec<SiteStats> {
+        self.ask().await.unwrap_or_default()
+    }
+
+    /// The same; `None` when it has ended.
+    pub async fn ask(&self) -> Option<Vec<SiteStats>> {
         let (answer, answered) = oneshot::channel();
-        if self.0.send(answer).await.is_err() {
-            return Vec::new();
-        }
-        answered.await.unwrap_or_default()
+        self.0.send(answer).await.ok()?;
+        answered.await.ok()
     }
 }

@@ -44,6 +44,14 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The address for metrics can't be bound.
+    #[error("[metrics] bind = \"{address}\": {source}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Signals can't be received.
     #[error("signals can't be received: {0}")]
     Signals(#[source] std::io::Error),
@@ -59,7 +67,7 @@ impl ServeError {
                 e,
                 OpenError::MissingKey(_) | OpenError::WrongKey(_) | OpenError::BadKey { .. }
             ),
-            Self::Delivery(_) | Self::Ingress(_) => true,
+            Self::Delivery(_) | Self::Ingress(_) | Self::Metrics { .. } => true,
             _ => false,
         }
     }

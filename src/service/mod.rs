@@ -12,8 +12,11 @@ mod audit;
 mod control;
 mod error;
 mod explain;
+mod http;
 mod inspect;
+mod json_lines;
 mod logging;
+mod metrics;
 mod run;
 mod signals;
 

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod id;
 pub mod job;
 pub mod level;
+pub mod log;
 pub mod method;
 pub mod outcome;
 pub mod recipient;
@@ -29,6 +30,7 @@ pub use evidence::{AuthenticatedBy, CertificateFacts, Evidence, Remote, TlsFacts
 pub use id::{EventId, QueueId};
 pub use job::{Job, JobRecipient};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
+pub use log::{LogLevel, LogLevelError};
 pub use method::{Ending, Method, MethodsError, MethodsList};
 pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage};
 pub use recipient::{RecipientStatus, State};
