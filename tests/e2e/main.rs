@@ -13,6 +13,7 @@
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
+//! | `logging.rs` | that the log has the words of docs/logging.md |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
 //! | `world.rs`, `dsn.rs` | the world they live in, and a reader of delivery reports |
@@ -29,6 +30,7 @@ mod damage;
 mod delivery;
 mod dsn;
 mod full;
+mod logging;
 mod metrics;
 mod operator;
 mod order;
