@@ -6,7 +6,7 @@
 //! [`super::Outcome::settle`], written when `service` asks.
 
 use crate::sys::metrics::{Counter, Histogram, Page};
-use crate::types::{Message, OwnMailKind, State, Timestamp, TlsFacts};
+use crate::types::{Message, Method, OwnMailKind, State, Timestamp, TlsFacts};
 
 use super::line::status;
 use super::settle::Case;
@@ -51,15 +51,9 @@ pub(super) struct Meters {
 
 impl Default for Meters {
     fn default() -> Self {
-        let outcome = |state| [status(state), "none", "none"];
         Self {
-            // Alerts are about these: their first must show as a step.
-            outcomes: Counter::with(
-                [State::Bounced, State::Expired, State::Dead]
-                    .map(outcome)
-                    .into_iter()
-                    .chain([[status(State::Delivered), "tls", "none"]]),
-            ),
+            // An alert asks whether this one stands still.
+            outcomes: Counter::with([[status(State::Delivered), Method::Tls.as_str(), "none"]]),
             tls: Counter::default(),
             own_mail: Counter::with([["dsn"], ["dead-notice"]]),
             delivery: Histogram::new(DELIVERY),

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use postern_lab::{Client, Stage, free_port, loopback};
 
-use crate::world::{PASSWORD, Plan, SENDER, SOON, World, letter, wait};
+use crate::world::{PASSWORD, Plan, RELAY, SENDER, SOON, World, letter, wait};
 
 /// A world whose daemon serves metrics, and where.
-async fn watched(plan: Plan) -> (World, SocketAddr) {
+pub(crate) async fn watched(plan: Plan) -> (World, SocketAddr) {
     let address = SocketAddr::from((loopback(), free_port()));
     let tables = format!("[metrics]\nbind = \"{address}\"\n{}", plan.tables);
     (World::start(&Plan { tables, ..plan }).await, address)
 }
 
 /// Sends octets and gives status and body of the answer.
-async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> (u16, String) {
+pub(crate) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> (u16, String) {
     let mut client = Client::connect(address).await.unwrap();
     client.send(request).await.unwrap();
     let answer = String::from_utf8(client.read_eof().await.unwrap()).unwrap();
@@ -27,7 +27,7 @@ async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> (u16, String) {
     (status, body.to_owned())
 }
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     ask(
         address,
         format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n"),
@@ -79,7 +79,7 @@ impl Scrape {
 
 /// Two messages delivered to three recipients, one bounced and its report delivered, one deferred,
 /// one sender refused, one login failed.
-async fn some_mail(world: &World) {
+pub(crate) async fn some_mail(world: &World) {
     let to = ["p@clinic.example", "q@clinic.example"];
     world.send(&to, letter(to[0], "one", "hi\r\n")).await;
     let mut peer = Client::connect_from("127.0.0.1:0".parse().unwrap(), world.relay)
@@ -107,7 +107,7 @@ async fn some_mail(world: &World) {
     world.home.wait_messages(1, SOON).await;
 }
 
-fn patient() -> Plan {
+pub(crate) fn patient() -> Plan {
     Plan {
         retry: r#"["1h"]"#,
         expire: "1d",
@@ -312,21 +312,8 @@ async fn a_renewed_certificate_shows_without_a_client() {
     let (world, address) = watched(Plan::default()).await;
     const EXPIRY: &str = "postern_certificate_expiry_timestamp_seconds";
     let first = Scrape::take(address).await.value(EXPIRY);
-    let made = std::process::Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-        ])
-        .args(["-nodes", "-days", "3", "-subj", "/CN=relay.ward.example"])
-        .args(["-keyout", "relay.key", "-out", "relay.pem"])
-        .current_dir(world.daemon.dir())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    let short = world.ca.issue_expired(&[RELAY]);
+    short.write(world.daemon.dir(), "relay");
     let mut now = first;
     let limit = std::time::Instant::now() + SOON;
     while now == first && std::time::Instant::now() < limit {
