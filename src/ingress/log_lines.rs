@@ -71,6 +71,8 @@ pub(super) fn log_refusals(replies: &[u8], client: IpAddr, front: &Front) {
             (false, Some((codes, _))) => text.get(..codes).unwrap_or_default(),
             _ => text.trim_end(),
         };
+        // An address in the text can't end the quotes.
+        let shown = shown.replace('"', "'");
         let bind = &listener.bind;
         tracing::info!("client={client} listener={bind} status=refused reply=\"{shown}\"");
     }

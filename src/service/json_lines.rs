@@ -74,15 +74,23 @@ impl Line {
     }
 }
 
-/// The first word of a line, and what is behind it; quotes hold words together.
+/// The first word of a line, and what is behind it; quotes hold words together:
+/// those of a value, in which nothing is escaped, and those of a local part (RFC
+/// 5321 section 4.1.2), in which `\\"` does not end it.
 fn next_word(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     if text.is_empty() {
         return None;
     }
-    let mut quoted = false;
+    let (mut quoted, mut of_address, mut last) = (false, false, ' ');
     let end = text.find(|c: char| {
-        quoted ^= c == '"';
+        let escaped = quoted && of_address && last == '\\';
+        if c == '"' && !escaped {
+            quoted = !quoted;
+            of_address = last != '=';
+        }
+        // The second of two backslashes escapes nothing.
+        last = if escaped { ' ' } else { c };
         c.is_whitespace() && !quoted
     });
     Some(text.split_at(end.unwrap_or(text.len())))
@@ -151,6 +159,11 @@ mod tests {
             of(r#"auth failed: client=192.0.2.1 reason="wrong password""#),
             serde_json::json!({"message": "auth failed", "client": "192.0.2.1",
                 "reason": "wrong password"})
+        );
+        assert_eq!(
+            of(r#"to=<"a\" status=delivered\\"@x> reply="550 \" status=bounced"#),
+            serde_json::json!({"to": r#"<"a\" status=delivered\\"@x>"#,
+                "reply": "550 \\", "status": "bounced"})
         );
         assert_eq!(
             of("id=1: left alone for client=2001:db8::"),
