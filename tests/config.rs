@@ -157,6 +157,12 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
                 format!("{RELAY}{NET}").replace("a.example", "b.example"),
             ],
         ),
+        ("log.format", section("log", "format = \"json\"")),
+        ("log.level", section("log", "level = \"debug\"")),
+        (
+            "metrics.bind",
+            section("metrics", "bind = \"127.0.0.1:9587\""),
+        ),
         (
             "accounts.file",
             section("accounts", "file = \"people.toml\""),

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::auth::log_name;
+use super::front::Front;
 use crate::spool::Ticket;
 use crate::types::{Mailbox, Origin, Principal, QueueId};
 
@@ -55,20 +56,25 @@ impl fmt::Display for Accepted {
     }
 }
 
-/// One line for each 4xx and 5xx among these replies. Their texts may name
-/// addresses.
-pub(super) fn log_refusals(replies: &[u8], client: IpAddr, listener: &str, log_addresses: bool) {
+/// One line for each 4xx and 5xx among these replies, and one more in the count.
+/// Their texts may name addresses.
+pub(super) fn log_refusals(replies: &[u8], client: IpAddr, front: &Front) {
+    let (listener, log_addresses) = (&front.rules.listener, front.common.log_addresses);
     for line in replies.split(|octet| *octet == b'\n') {
         // The last line of a reply alone has a blank there.
-        if !matches!(line, [b'4' | b'5', _, _, b' ', ..]) {
+        let [first @ (b'4' | b'5'), _, _, b' ', ..] = line else {
             continue;
-        }
+        };
+        front.common.meters.refused(listener.kind, *first);
         let text = String::from_utf8_lossy(line);
         let shown = match (log_addresses, text.match_indices(' ').nth(1)) {
             (false, Some((codes, _))) => text.get(..codes).unwrap_or_default(),
             _ => text.trim_end(),
         };
-        tracing::info!("client={client} listener={listener} status=refused reply=\"{shown}\"");
+        // An address in the text can't end the quotes.
+        let shown = shown.replace('"', "'");
+        let bind = &listener.bind;
+        tracing::info!("client={client} listener={bind} status=refused reply=\"{shown}\"");
     }
 }
 

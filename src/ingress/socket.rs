@@ -18,6 +18,7 @@ use super::auth::Verdict;
 use super::front::Front;
 use super::limits::Slot;
 use super::log_lines::{Accepted, log_refusals};
+use super::meters::Meters;
 use super::replies;
 use super::sasl::Login;
 use super::session::{Action, Answer, Secured, Session};
@@ -88,6 +89,8 @@ async fn shake_hands(stream: TcpStream, front: &Front) -> io::Result<(Transport,
     let accepted = accept_tls(stream, Arc::clone(&front.tls)).await;
     // Told by default: an old device that can't do TLS 1.2 shows here alone.
     let stream = accepted.inspect_err(|error| {
+        let kind = front.rules.listener.kind;
+        front.common.meters.handshake_failed(kind);
         tracing::info!("TLS handshake failed: client={client} reason=\"{error}\"");
     })?;
     let now = front.common.ports.clock.now();
@@ -183,8 +186,7 @@ impl Socket {
     /// Writes; a client that doesn't read can't hold up the shutdown.
     async fn send(&mut self, octets: &Bytes) -> io::Result<()> {
         self.pace.replied();
-        let bind = &self.front.rules.listener.bind;
-        log_refusals(octets, self.client, bind, self.front.common.log_addresses);
+        log_refusals(octets, self.client, &self.front);
         let Some(transport) = &mut self.transport else {
             return Err(no_transport());
         };
@@ -210,10 +212,12 @@ impl Socket {
 
     async fn authenticate(&mut self, login: Login) -> Verdict {
         let verifying = self.front.common.authenticator.verify(self.client, login);
-        tokio::select! {
+        let verdict = tokio::select! {
             verdict = verifying => verdict,
             () = self.shutdown.due(true) => Verdict::Unavailable,
-        }
+        };
+        self.front.common.meters.login(&verdict);
+        verdict
     }
 
     fn open(&mut self) -> Result<crate::types::QueueId, SpoolError> {
@@ -227,7 +231,10 @@ impl Socket {
     async fn commit(&mut self, ticket: Ticket) -> Result<(), SpoolError> {
         let intake = self.intake.take().ok_or(SpoolError::Closed)?;
         let accepted = Accepted::of(intake.id(), &ticket, self.front.common.log_addresses);
+        let weight = Meters::weigh(self.front.rules.listener.kind, &ticket);
+        let begun = Instant::now();
         intake.commit(ticket).await?;
+        self.front.common.meters.accepted(&weight, begun.elapsed());
         tracing::info!("{accepted}");
         Ok(())
     }

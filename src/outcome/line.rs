@@ -38,7 +38,7 @@ pub(super) fn line(case: &Case<'_>, report: &Report, log_addresses: bool) -> Str
 }
 
 /// The word for a state: that of the state, but for what stays open.
-fn status(state: State) -> &'static str {
+pub(super) fn status(state: State) -> &'static str {
     match state {
         State::Queued => "deferred",
         state => state.as_str(),

@@ -26,6 +26,7 @@ mod hosts;
 mod index;
 mod lane;
 mod lanes;
+mod meters;
 pub mod schedule;
 mod settings;
 mod shared;
@@ -49,6 +50,7 @@ use crate::sys::{Clock, Entropy};
 use crate::types::QueueId;
 
 pub use hand::{Handled, Order, concerned};
+pub use meters::write_figures;
 pub use settings::Settings;
 pub use stats::{SiteError, SiteStats};
 
@@ -135,11 +137,14 @@ impl Questions {
     /// What the queue is doing, site by site, for `queue stats`; empty when it has
     /// ended.
     pub async fn stats(&self) -> Vec<SiteStats> {
+        self.ask().await.unwrap_or_default()
+    }
+
+    /// The same; `None` when it has ended.
+    pub async fn ask(&self) -> Option<Vec<SiteStats>> {
         let (answer, answered) = oneshot::channel();
-        if self.0.send(Question::Stats(answer)).await.is_err() {
-            return Vec::new();
-        }
-        answered.await.unwrap_or_default()
+        self.0.send(Question::Stats(answer)).await.ok()?;
+        answered.await.ok()
     }
 
     /// Has an operator's order carried out; what became of each of its messages.

@@ -45,6 +45,14 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The address for metrics can't be bound.
+    #[error("[metrics] bind = \"{address}\": {source}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Signals can't be received.
     #[error("signals can't be received: {0}")]
     Signals(#[source] std::io::Error),
@@ -64,7 +72,7 @@ impl ServeError {
                 e,
                 KeyError::Missing { .. } | KeyError::NotKey { .. } | KeyError::Differs { .. }
             ),
-            Self::Delivery(_) | Self::Ingress(_) => true,
+            Self::Delivery(_) | Self::Ingress(_) | Self::Metrics { .. } => true,
             _ => false,
         }
     }

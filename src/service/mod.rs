@@ -13,8 +13,11 @@ mod control;
 mod error;
 mod explain;
 mod hand;
+mod http;
 mod inspect;
+mod json_lines;
 mod logging;
+mod metrics;
 mod run;
 mod signals;
 

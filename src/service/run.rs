@@ -7,7 +7,9 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::answers::Answers;
-use super::{ServeError, addresses, control, logging, signals};
+use super::logging::LogControl;
+use super::metrics::Monitor;
+use super::{ServeError, addresses, control, logging, metrics, signals};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -17,14 +19,14 @@ use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
-use crate::sys::{RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 /// [`ServeError`] where it can't start; what was accepted is safe in any case.
 pub fn serve(config: Config) -> Result<(), ServeError> {
-    logging::start();
+    let log = logging::start(config.log);
     logging::hush_panics();
     // Core dumps would hold mail (design section 3.5).
     if let Err(e) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0) {
@@ -34,15 +36,15 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, log))
 }
 
-async fn run(config: Config) -> Result<(), ServeError> {
+async fn run(config: Config, log: LogControl) -> Result<(), ServeError> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (store, fresh) = open_spool(&config).await?;
-    let store: Arc<dyn Store> = store;
+    let (journal, fresh) = open_spool(&config).await?;
+    let store: Arc<dyn Store> = journal.clone();
 
     let deliverer = Arc::new(deliverer(&config)?);
     let outcome = Arc::new(Outcome::new(
@@ -63,12 +65,13 @@ async fn run(config: Config) -> Result<(), ServeError> {
         path: config.control.clone(),
         source,
     })?;
+    let for_metrics = metrics::bind(config.metrics).await?;
     let queue = Queue {
         settings: config.queue.clone(),
         store: Arc::clone(&store),
         fresh,
         deliver: deliverer,
-        outcome,
+        outcome: Arc::clone(&outcome),
         clock: clock.clone(),
         entropy,
         shutdown: stopping,
@@ -78,8 +81,17 @@ async fn run(config: Config) -> Result<(), ServeError> {
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
+        log,
     };
     let answering = tokio::spawn(control::serve(socket, answers));
+    let monitor = Monitor {
+        ingress: ingress.figures(),
+        store: journal,
+        queue: queue.questions(),
+        outcome,
+        started: SystemClock.now(),
+    };
+    let _monitoring = metrics::serve(for_metrics, monitor);
     tell_ready(&config, &ingress);
 
     signals::stop().await.map_err(ServeError::Signals)?;

@@ -1,4 +1,4 @@
-//! Ports to the world: clock, randomness, dialler and durable files.
+//! Ports to the world: clock, randomness, dialler, durable files, and figures.
 //!
 //! Owns every trait through which a room reaches outside, and the real
 //! implementations. Holds always: ports are values that the composition root
@@ -9,6 +9,7 @@ pub mod dial;
 pub mod disk;
 pub mod disk_faulty;
 pub mod entropy;
+pub mod metrics;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -127,10 +128,12 @@ impl Committer {
         if staged.is_empty() {
             return;
         }
+        let begun = Instant::now();
         if let Err(error) = self.head.write() {
             let error = self.fall_sick(error);
             return staged.into_iter().for_each(|s| s.fail(&error));
         }
+        self.core.meters.flushed(begun.elapsed(), staged.len());
         self.enter(finished, &staged);
         let core = Arc::clone(&self.core);
         staged.into_iter().for_each(|s| s.succeed(&core));

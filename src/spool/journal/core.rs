@@ -21,6 +21,7 @@ use super::events::Events;
 use super::index::{Index, IndexError};
 use super::keys::SecretKey;
 use super::locate::{Located, locate};
+use super::meters::Meters;
 use super::pages::read_statuses;
 use super::payload::{Place, decode};
 use super::segments::{SegmentError, Segments};
@@ -44,6 +45,7 @@ pub(super) struct Core {
     pub(super) fresh: FreshSender,
     pub(super) slots: Slots,
     pub(super) health: Mutex<Health>,
+    pub(super) meters: Meters,
     pub(super) lock: Mutex<Option<std::fs::File>>,
 }
 

@@ -28,6 +28,7 @@ mod job;
 mod keeper;
 mod keys;
 mod locate;
+mod meters;
 mod open;
 mod pages;
 mod payload;

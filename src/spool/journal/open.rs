@@ -28,6 +28,7 @@ use super::head::Head;
 use super::index::Index;
 use super::keeper::Keeper;
 use super::keys::{KEY_LEN, SecretKey, WRAPPED_LEN};
+use super::meters::Meters;
 use super::payload::Position;
 use super::rebuild::{self, Rebuilt, move_aside};
 use super::replay::{Replay, ReplayError, Start};
@@ -111,6 +112,7 @@ impl Opening {
             fresh,
             slots,
             health: Mutex::new(Health::default()),
+            meters: Meters::default(),
             lock: Mutex::new(Some(lock)),
             settings: self.settings,
             disk: self.disk,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::sys::metrics::Page;
 use crate::types::{BoxFuture, Host, QueueId, Settlement, Timestamp};
 
 use super::super::{Due, Filter, Intake, SpoolError, Stats, Store, Stored};
@@ -19,7 +20,7 @@ use super::core::{Core, Found};
 use super::intake::{JournalIntake, ask};
 use super::job::Job;
 use super::keeper::Keeper;
-use super::query;
+use super::{meters, query};
 
 /// How often the keeper makes its round.
 const ROUND: Duration = Duration::from_millis(500);
@@ -108,6 +109,20 @@ impl JournalStore {
         let keeping = Arc::clone(&self.keeping);
         // A round that panicked has been logged by its thread's end.
         let _ = tokio::task::spawn_blocking(move || while keeping.round() {}).await;
+    }
+
+    /// Whether a message could be begun now.
+    ///
+    /// # Errors
+    /// Why not, as [`Store::intake`].
+    pub fn may_intake(&self) -> Result<(), SpoolError> {
+        self.core.may_intake()
+    }
+
+    /// Writes what there is to see of the spool and of what waits in it. Touches
+    /// the disk, so call it off the async threads.
+    pub fn write_figures(&self, page: &mut Page) {
+        meters::write(&self.core, page);
     }
 
     /// Does something that blocks.
