@@ -59,6 +59,8 @@ impl ServeError {
                 e,
                 OpenError::MissingKey(_) | OpenError::WrongKey(_) | OpenError::BadKey { .. }
             ),
+            // An address may be there, and free, a moment later.
+            Self::Ingress(StartError::Bind { .. } | StartError::Entropy(_)) => false,
             Self::Delivery(_) | Self::Ingress(_) => true,
             _ => false,
         }

@@ -7,7 +7,8 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::answers::Answers;
-use super::{ServeError, addresses, control, logging, signals};
+use super::signals::{self, Signals};
+use super::{ServeError, addresses, control, logging};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -38,6 +39,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 }
 
 async fn run(config: Config) -> Result<(), ServeError> {
+    let hangup = signals::hangup().map_err(ServeError::Signals)?;
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
@@ -52,6 +54,11 @@ async fn run(config: Config) -> Result<(), ServeError> {
     ));
 
     let (stop, stopping) = watch::channel(false);
+    // Before the first message is taken in: it may be another daemon's.
+    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
+        path: config.control.clone(),
+        source,
+    })?;
     let ingress = Ingress::start(
         config.ingress.clone(),
         Arc::clone(&store),
@@ -59,10 +66,6 @@ async fn run(config: Config) -> Result<(), ServeError> {
         entropy.clone(),
         stopping.clone(),
     )?;
-    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
-        path: config.control.clone(),
-        source,
-    })?;
     let queue = Queue {
         settings: config.queue.clone(),
         store: Arc::clone(&store),
@@ -79,9 +82,10 @@ async fn run(config: Config) -> Result<(), ServeError> {
         queue: queue.questions(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
+    let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
     tell_ready(&config, &ingress);
 
-    signals::stop().await.map_err(ServeError::Signals)?;
+    signals.stop().await;
     tracing::info!("stopping");
     notify(NotifyState::Stopping);
     let _ = stop.send(true);
