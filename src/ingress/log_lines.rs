@@ -55,9 +55,24 @@ impl fmt::Display for Accepted {
     }
 }
 
-/// One line for each 4xx and 5xx among these replies. Their texts may name
-/// addresses.
+/// One line for each 4xx and 5xx among these replies, and for a run of equal ones:
+/// thousands of recipients too many are one thing that happened, not thousands.
+/// Their texts may name addresses.
 pub(super) fn log_refusals(replies: &[u8], client: IpAddr, listener: &str, log_addresses: bool) {
+    for run in refusals(replies, log_addresses).chunk_by(|a, b| a == b) {
+        let Some(shown) = run.first() else { continue };
+        let times = match run.len() {
+            1 => String::new(),
+            times => format!(" times={times}"),
+        };
+        tracing::info!(
+            "client={client} listener={listener} status=refused reply=\"{shown}\"{times}"
+        );
+    }
+}
+
+fn refusals(replies: &[u8], log_addresses: bool) -> Vec<String> {
+    let mut refusals = Vec::new();
     for line in replies.split(|octet| *octet == b'\n') {
         // The last line of a reply alone has a blank there.
         if !matches!(line, [b'4' | b'5', _, _, b' ', ..]) {
@@ -68,8 +83,9 @@ pub(super) fn log_refusals(replies: &[u8], client: IpAddr, listener: &str, log_a
             (false, Some((codes, _))) => text.get(..codes).unwrap_or_default(),
             _ => text.trim_end(),
         };
-        tracing::info!("client={client} listener={listener} status=refused reply=\"{shown}\"");
+        refusals.push(shown.to_owned());
     }
+    refusals
 }
 
 fn principal(principal: &Principal) -> String {
