@@ -213,6 +213,7 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             "security.tls_level",
             section("security", "tls_level = \"authenticated\""),
         ),
+        ("audit.keep", section("audit", "keep = \"30d\"")),
         ("dsn.cleartext", section("dsn", "cleartext = true")),
         (
             "rule.name",
@@ -379,7 +380,8 @@ fn what_is_not_built_is_refused() {
         "[security]\nfallback_after = \"0s\"\n",
         "[security]\nmethods = [\"tls\", \"pgp\"]\n",
         "[security]\ntls_level = \"secure\"\n",
-        "[audit]\nkeep = \"400d\"\n",
+        "[audit]\nkeep = \"12h\"\n",
+        "[audit]\nkeep = \"forever\"\n",
         "[network]\nhttps_port = 443\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.subject_contains = \"x\"\n",
     ] {

@@ -1,17 +1,19 @@
 //! `postern audit`.
 
-use clap::Subcommand;
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
 
 use super::{Exit, output};
 use crate::config::Config;
 use crate::control::parse_id;
-use crate::service::{AuditQuestion, audit};
+use crate::service::{AUDIT_CSV_HEADER, AuditEntry, AuditLink, AuditQuestion, audit, verify_audit};
 use crate::types::{State, Timestamp};
 
 /// How messages were protected, and what became of them.
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// List changes of state, oldest first.
+    /// List changes of state, in the order they were written.
     List {
         /// From this time on (RFC 3339).
         #[arg(long)]
@@ -34,11 +36,58 @@ pub(super) enum Audit {
         #[arg(long)]
         json: bool,
     },
+    /// Check that nothing in the audit was changed, removed or added.
+    Verify {
+        /// A copy of the public key, kept elsewhere [default: keys/audit.pub.pem in
+        /// data_dir].
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// A head that was noted earlier and must be found (repeatable).
+        #[arg(long, value_name = "HASH")]
+        head: Vec<AuditLink>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print changes of state for other programs.
+    Export {
+        /// From this time on (RFC 3339).
+        #[arg(long)]
+        since: Option<Timestamp>,
+        /// Before this time (RFC 3339).
+        #[arg(long)]
+        until: Option<Timestamp>,
+        /// One JSON object a line, or CSV with a line of names.
+        #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+        format: Format,
+    },
+}
+
+/// What an export is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Jsonl,
+    Csv,
 }
 
 impl Audit {
     pub(super) fn run(self, config: &Config) -> Exit {
         let (question, json) = match self {
+            Self::Verify { key, head, json } => {
+                return verify(config, key.as_deref(), &head, json);
+            }
+            Self::Export {
+                since,
+                until,
+                format,
+            } => {
+                let question = AuditQuestion {
+                    since,
+                    until,
+                    ..AuditQuestion::default()
+                };
+                return export(config, &question, format);
+            }
             Self::List {
                 since,
                 recipient,
@@ -49,7 +98,7 @@ impl Audit {
                     since,
                     recipient,
                     state,
-                    id: None,
+                    ..AuditQuestion::default()
                 };
                 (question, json)
             }
@@ -68,6 +117,61 @@ impl Audit {
             },
         };
         list(config, &question, json)
+    }
+}
+
+fn verify(config: &Config, key: Option<&Path>, heads: &[AuditLink], json: bool) -> Exit {
+    match verify_audit(config, key, heads) {
+        Ok(verdict) => {
+            if json {
+                output::json(&verdict);
+            } else {
+                output::say(&verdict);
+            }
+            if verdict.is_intact() {
+                Exit::Done
+            } else {
+                Exit::Failed
+            }
+        }
+        Err(e) => {
+            output::complain(e);
+            Exit::Failed
+        }
+    }
+}
+
+fn export(config: &Config, question: &AuditQuestion, format: Format) -> Exit {
+    let entries = match audit(config, question) {
+        Ok(entries) => entries,
+        Err(e) => {
+            output::complain(e);
+            return Exit::Failed;
+        }
+    };
+    if format == Format::Csv {
+        output::put(AUDIT_CSV_HEADER);
+    }
+    let mut exit = Exit::Done;
+    for entry in entries {
+        match entry {
+            Ok(entry) => give(&entry, format),
+            Err(e) => {
+                output::complain(e);
+                exit = Exit::Failed;
+            }
+        }
+    }
+    exit
+}
+
+fn give(entry: &AuditEntry, format: Format) {
+    match format {
+        Format::Csv => output::put(&entry.csv()),
+        Format::Jsonl => match serde_json::to_string(entry) {
+            Ok(text) => output::say(text),
+            Err(e) => output::complain(e),
+        },
     }
 }
 

@@ -10,6 +10,11 @@ pub(super) fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Prints text that brings its own line ends.
+pub(super) fn put(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 /// Prints a complaint.
 pub(super) fn complain(what: impl Display) {
     let _ = writeln!(io::stderr(), "postern: {what}");

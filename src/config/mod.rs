@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use toml::de::DeTable;
@@ -19,6 +20,7 @@ use crate::outcome;
 use crate::policy;
 use crate::queue;
 use crate::spool;
+use crate::types::units::parse_duration;
 use crate::types::{Domain, Mailbox};
 
 mod fault;
@@ -31,6 +33,7 @@ pub use fault::{Fault, Faults};
 pub use reader::Named;
 use reader::{Reader, Section};
 
+const DAY: Duration = Duration::from_secs(86_400);
 /// Where the file lies unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/postern/postern.toml";
 
@@ -151,6 +154,8 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         hostname: common.hostname.clone(),
         postmaster: common.postmaster.clone(),
         audit_folder: common.data_dir.join("audit"),
+        audit_key: common.data_dir.join("keys/audit"),
+        audit_keep: read_audit(top),
         log_addresses: common.log_addresses,
         expire: queue.expire,
     };
@@ -209,6 +214,17 @@ fn read_dns(top: &Section<'_, '_, '_>) -> dns::Settings {
     dns::Settings {
         servers: servers.unwrap_or_default(),
     }
+}
+
+/// How long the audit is kept.
+fn read_audit(top: &Section<'_, '_, '_>) -> Duration {
+    let section = top.section("audit");
+    let keep = section.parsed("keep", |text| match parse_duration(text) {
+        Ok(keep) if keep < DAY => Err("must be a day or more".to_owned()),
+        other => other.map_err(|e| e.to_string()),
+    });
+    section.finish();
+    keep.unwrap_or(400 * DAY)
 }
 
 /// A name fit for EHLO: RFC 5321 section 2.3.5 wants letters, digits and hyphens.

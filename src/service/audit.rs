@@ -2,11 +2,12 @@
 //! it answers with or without a running daemon.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::outcome::audit::{self, AuditFilter, Record};
+use crate::outcome::audit::{self, AuditFilter, Findings, Link, Record};
 use crate::types::{QueueId, State, Timestamp};
 
 /// Which entries.
@@ -14,6 +15,8 @@ use crate::types::{QueueId, State, Timestamp};
 pub struct AuditQuestion {
     /// From this time on.
     pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
     /// For this recipient, compared without case.
     pub recipient: Option<String>,
     /// Into this state.
@@ -54,7 +57,75 @@ impl fmt::Display for AuditEntry {
     }
 }
 
-/// The entries asked for, oldest first; a broken line comes as an error that
+impl AuditEntry {
+    /// Its row of CSV, with the line's end; [`audit::CSV_HEADER`] goes before all.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        audit::csv_row(&self.0)
+    }
+}
+
+/// Whether the audit is as it was written.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct AuditVerdict(Findings);
+
+impl AuditVerdict {
+    /// Whether it is.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.0.intact
+    }
+}
+
+impl fmt::Display for AuditVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = &self.0;
+        for broken in &found.breaks {
+            match &broken.place {
+                Some(place) => write!(f, "{}, line {}: ", place.file, place.line)?,
+                None => f.write_str("the audit: ")?,
+            }
+            writeln!(f, "{}", broken.what)?;
+        }
+        let (days, events) = (found.days, found.events);
+        match (&found.first, &found.last) {
+            (Some(first), Some(last)) => {
+                writeln!(f, "{events} events in {days} day files, {first} to {last}")?;
+            }
+            _ => writeln!(f, "no day files yet")?,
+        }
+        if let Some(through) = &found.removed_through {
+            writeln!(f, "days through {through} were removed by [audit] keep")?;
+        }
+        if let (Some(day), Some(head)) = (&found.signed_through, found.head) {
+            let key = found.key.as_deref().unwrap_or_default();
+            writeln!(f, "signed through {day} with the key {key}, head {head}")?;
+        }
+        if let Some(unsigned) = &found.unsigned {
+            let (day, events) = (&unsigned.day, unsigned.events);
+            writeln!(f, "not yet signed: {day}, {events} events")?;
+        }
+        f.write_str(if found.intact { "intact" } else { "BROKEN" })
+    }
+}
+
+/// Verifies the audit, with the key beside the daemon's own unless another is
+/// named. Each of `heads` must be found in it.
+///
+/// # Errors
+/// If the key or the audit can't be read.
+pub fn verify_audit(
+    config: &Config,
+    key: Option<&Path>,
+    heads: &[Link],
+) -> Result<AuditVerdict, String> {
+    let own = audit::public_path(&config.outcome.audit_key);
+    let findings = audit::verify(&config.outcome.audit_folder, key.unwrap_or(&own), heads);
+    findings.map(AuditVerdict).map_err(|e| e.to_string())
+}
+
+/// The entries asked for, in the order they were written; a broken line comes as an error that
 /// names it, and reading goes on behind it.
 ///
 /// # Errors
@@ -65,6 +136,7 @@ pub fn audit(
 ) -> Result<impl Iterator<Item = Result<AuditEntry, String>> + use<>, String> {
     let filter = AuditFilter {
         since: question.since,
+        until: question.until,
         recipient: question.recipient.clone(),
         state: question.state,
         id: question.id,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::delivery::DeliveryError;
 use crate::dns::ResolverError;
 use crate::ingress::StartError;
+use crate::outcome::audit::{self, KeyError};
 use crate::spool::OpenError;
 
 /// Why the daemon doesn't start, or ended.
@@ -26,7 +27,7 @@ pub enum ServeError {
     Spool(#[from] OpenError),
     /// The audit can't be opened.
     #[error("the audit can't be opened: {0}")]
-    Audit(#[source] std::io::Error),
+    Audit(#[from] audit::OpenError),
     /// No resolver.
     #[error("DNS: {0}")]
     Dns(#[from] ResolverError),
@@ -61,6 +62,10 @@ impl ServeError {
             ),
             // An address may be there, and free, a moment later.
             Self::Ingress(StartError::Bind { .. } | StartError::Entropy(_)) => false,
+            Self::Audit(audit::OpenError::Key(e)) => matches!(
+                e,
+                KeyError::Missing { .. } | KeyError::NotKey { .. } | KeyError::Differs { .. }
+            ),
             Self::Delivery(_) | Self::Ingress(_) => true,
             _ => false,
         }

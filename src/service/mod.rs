@@ -17,7 +17,8 @@ mod logging;
 mod run;
 mod signals;
 
-pub use audit::{AuditEntry, AuditQuestion, audit};
+pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
+pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
 pub use inspect::inspect;

@@ -127,8 +127,12 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 
 /// Opens the spool, which recovers what a crash left, and tells what it found.
 async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
-    let events = AuditLog::open(Arc::new(RealDisk), &config.outcome.audit_folder)
-        .map_err(ServeError::Audit)?;
+    let events = AuditLog::open(
+        Arc::new(RealDisk),
+        Arc::new(SystemClock),
+        &SystemEntropy::default(),
+        &config.outcome,
+    )?;
     let settings = config.spool.clone();
     let opening = tokio::task::spawn_blocking(move || {
         JournalStore::open(

@@ -81,6 +81,15 @@ pub struct AuditEvent {
 /// (again after a crash; their ids make that harmless). Called from the spool's
 /// own thread; may block.
 pub trait EventSink: Send {
+    /// Called once, when the spool is locked against other daemons and before
+    /// anything is handed over.
+    ///
+    /// # Errors
+    /// What the disk says; it is told, and no reason not to start.
+    fn begin(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// Takes events.
     ///
     /// # Errors

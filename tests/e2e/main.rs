@@ -12,6 +12,7 @@
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
+//! | `audit.rs` | that the audit is one chain, and that a change in it is found |
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
 //! | `world.rs`, `dsn.rs` | the world they live in, and a reader of delivery reports |
@@ -23,6 +24,7 @@
     clippy::print_stderr
 )]
 
+mod audit;
 mod crash;
 mod damage;
 mod delivery;

@@ -33,7 +33,7 @@ fn patient() -> Plan {
 }
 
 #[tokio::test]
-async fn queue_list_and_show_and_stats() {
+async fn queue_list_and_show() {
     let world = World::start(&patient()).await;
     assert!(world.queue().is_empty());
     let id = deferred(&world).await;
@@ -74,6 +74,12 @@ async fn queue_list_and_show_and_stats() {
         let text = world.daemon.run_ok(args);
         assert!(text.contains(&id) && text.contains(TO), "{args:?}: {text}");
     }
+}
+
+#[tokio::test]
+async fn queue_stats_counts_and_names_the_site() {
+    let world = World::start(&patient()).await;
+    deferred(&world).await;
     let stats = world.json(&["queue", "stats", "--json"]);
     assert_eq!(stats["messages"], 1, "{stats}");
     assert_eq!(stats["recipients"]["queued"], 1, "{stats}");
@@ -208,7 +214,7 @@ async fn one_line_in_the_log_for_each_delivery() {
 }
 
 #[tokio::test]
-async fn exit_codes() {
+async fn exit_codes_0_1_2_and_75() {
     let mut world = World::start(&Plan::default()).await;
     let code = |world: &World, args: &[&str]| world.daemon.run(args).status.code().unwrap();
     assert_eq!(code(&world, &["check"]), 0);
@@ -248,6 +254,12 @@ async fn exit_codes() {
     }
     // Accounts are files; they need no daemon.
     assert_eq!(code(&world, &["account", "list"]), 0);
+}
+
+/// Every command that reads a bad configuration tells all its faults and ends with 78.
+#[tokio::test]
+async fn a_bad_configuration_is_78() {
+    let mut world = World::new(&Plan::default());
     world
         .daemon
         .config("hostname = \"a.example\"\ncolour = 3\n[limits]\nrecipients = 1\n");

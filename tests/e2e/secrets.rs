@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use postern_lab::Stage;
 
-use crate::world::{PASSWORD, Plan, SOON, World, letter, wait};
+use crate::world::{ACCOUNT, PASSWORD, Plan, SENDER, SOON, World, letter, wait};
 
 const SUBJECT: &str = "Zebrafish4711subject";
 const BODY: &str = "Quetzal0815body";
@@ -34,47 +34,10 @@ async fn no_content_and_no_password_in_files_and_logs() {
         ..Plan::default()
     };
     let mut world = World::start(&plan).await;
-    world.daemon.env("RUST_LOG", "trace");
+    world.daemon.env("POSTERN_LOG", "trace");
     world.daemon.restart().await;
-    let stuck = world.mx("stuck.example", |b| b.reply(Stage::Dot, "451 4.3.0 later"));
-    let strict = world.mx("strict.example", |b| b.reply(Stage::Dot, "550 5.7.1 no"));
-    let large = format!("{BODY}\r\n").repeat(200_000);
-    let mut ids = Vec::new();
-    for (domain, state) in [
-        ("stuck.example", "queued"),
-        ("strict.example", "bounced"),
-        ("clinic.example", "delivered"),
-    ] {
-        for body in [&format!("{BODY}\r\n"), &large] {
-            let to = format!("marked-local-part@{domain}");
-            let id = world.send(&[&to], letter(&to, SUBJECT, body)).await;
-            world.wait_audit(&id, &to, state).await;
-            ids.push(id);
-        }
-    }
-    // A refused one, a broken-off one, and a wrong password that holds the right one.
-    let mut client = world.client().await;
-    let forged = format!("From: x@other.example\r\nSubject: {SUBJECT}\r\n\r\n{BODY}\r\n");
-    assert!(
-        !client
-            .submit("dr@ward.example", &["p@clinic.example"], forged)
-            .await
-            .unwrap()
-            .is_ok()
-    );
-    for line in [
-        "MAIL FROM:<dr@ward.example>",
-        "RCPT TO:<p@clinic.example>",
-        "DATA",
-    ] {
-        assert!(client.line(line).await.unwrap().is_ok(), "{line}");
-    }
-    client
-        .send(format!("Subject: {SUBJECT}\r\n\r\n{large}"))
-        .await
-        .unwrap();
-    drop(client);
-    assert_eq!(strict.count() + stuck.count(), 0);
+    let id = every_fate(&world).await;
+    refused_and_broken_off(&world).await;
     wait(SOON, "two messages in the queue", || {
         world.queue().len() == 2
     })
@@ -82,8 +45,8 @@ async fn no_content_and_no_password_in_files_and_logs() {
     for args in [
         &["audit", "list", "--json"][..],
         &["queue", "list", "--json"],
-        &["audit", "show", &ids[0]],
-        &["queue", "show", &ids[0]],
+        &["audit", "show", &id],
+        &["queue", "show", &id],
     ] {
         holds_none(args[0], world.daemon.run_ok(args).as_bytes());
     }
@@ -96,6 +59,60 @@ async fn no_content_and_no_password_in_files_and_logs() {
         !log.contains("marked-local-part"),
         "full addresses only with log_addresses"
     );
+    // The search finds what is there: the messages have arrived with their markers.
+    let arrived = world.far.messages();
+    let found = std::panic::catch_unwind(|| holds_none("a message", &arrived[0].data));
+    assert!(found.is_err());
+}
+
+/// A small and a large message that waits, that bounces and that is delivered. Gives the id of
+/// one that waits.
+async fn every_fate(world: &World) -> String {
+    let stuck = world.mx("stuck.example", |b| b.reply(Stage::Dot, "451 4.3.0 later"));
+    let strict = world.mx("strict.example", |b| b.reply(Stage::Dot, "550 5.7.1 no"));
+    let mut ids = Vec::new();
+    for (domain, state) in [
+        ("stuck.example", "queued"),
+        ("strict.example", "bounced"),
+        ("clinic.example", "delivered"),
+    ] {
+        for body in [format!("{BODY}\r\n"), large()] {
+            let to = format!("marked-local-part@{domain}");
+            let id = world.send(&[&to], letter(&to, SUBJECT, body)).await;
+            world.wait_audit(&id, &to, state).await;
+            ids.push(id);
+        }
+    }
+    assert_eq!(strict.count() + stuck.count(), 0);
+    ids.remove(0)
+}
+
+/// A message that is refused, one that breaks off, and a password that is nearly right.
+async fn refused_and_broken_off(world: &World) {
+    let mut client = world.client().await;
+    let forged = format!("From: x@other.example\r\nSubject: {SUBJECT}\r\n\r\n{BODY}\r\n");
+    let to = "p@clinic.example";
+    let reply = client.submit(SENDER, &[to], forged).await.unwrap();
+    assert!(!reply.is_ok(), "{reply:?}");
+    for line in [
+        format!("MAIL FROM:<{SENDER}>"),
+        format!("RCPT TO:<{to}>"),
+        "DATA".to_owned(),
+    ] {
+        assert!(client.line(&line).await.unwrap().is_ok(), "{line}");
+    }
+    let head = format!("Subject: {SUBJECT}\r\n\r\n");
+    client.send(head + &large()).await.unwrap();
+    drop(client);
+    let mut client = world.starttls(world.submission, &world.client_tls()).await;
+    let nearly = format!("{PASSWORD}1");
+    let reply = client.auth_plain(ACCOUNT, &nearly).await.unwrap();
+    assert_eq!(reply.code, 535, "{reply:?}");
+}
+
+/// Some MiB, so that it is stored in parts.
+fn large() -> String {
+    format!("{BODY}\r\n").repeat(200_000)
 }
 
 fn search(world: &World) {
@@ -112,7 +129,9 @@ fn search(world: &World) {
             holds_none(&file.to_string_lossy(), &octets);
         }
     }
-    holds_none("the log", world.daemon.log().as_bytes());
+    let log = world.daemon.log();
+    assert!(log.contains("TRACE"), "the log tells all it can");
+    holds_none("the log", log.as_bytes());
 }
 
 fn holds_none(place: &str, octets: &[u8]) {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use postern_lab::loopback;
 
 use crate::bodies::{self, Body};
-use crate::house::{House, SENDER};
+use crate::house::{House, PASSWORD, SENDER, TO, USER};
 use crate::postfix::{Postfix, Setup};
 use crate::senders::{self, Sender, Way};
 use crate::table::Table;
@@ -17,7 +17,7 @@ async fn through(sender: Sender, ways: &[(Way, &str, Vec<Body>)]) {
     for (way, label, bodies) in ways {
         for (n, body) in bodies.iter().enumerate() {
             let id = format!("{}-{label}-{n}", sender.name()).replace([' ', '+'], "");
-            let message = body.message(SENDER, crate::house::TO, &id);
+            let message = body.message(SENDER, TO, &id);
             let result = sender
                 .submit(&house, *way, &message)
                 .and_then(|()| house.arrives(body, &id));
@@ -91,23 +91,7 @@ async fn a_postfix_without_tls_gets_nothing() {
         .dns
         .mx("weak.example", 10, "mx.weak.example")
         .a("mx.weak.example", ip);
-    let file = house.daemon.dir().join("weak.eml");
-    let text = "From: dr@ward.example\r\nTo: p@weak.example\r\nSubject: Zebrafish-4711\r\n\r\nQuetzal-0815\r\n";
-    std::fs::write(&file, text).unwrap();
-    let addr = house.submission;
-    let sent = senders::python("submit.py")
-        .args(["starttls", &addr.ip().to_string(), &addr.port().to_string()])
-        .arg(house.roots())
-        .args([
-            crate::house::USER,
-            crate::house::PASSWORD,
-            SENDER,
-            "p@weak.example",
-        ])
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(sent.status.success(), "{sent:?}");
+    submit_to(&house, "p@weak.example");
     let version = Postfix::version();
     let report = house
         .postfix
@@ -136,6 +120,23 @@ async fn a_postfix_without_tls_gets_nothing() {
         );
     }
     table.judge();
+}
+
+/// A message with markers in subject and body, by Python over STARTTLS.
+fn submit_to(house: &House, to: &str) {
+    let file = house.daemon.dir().join("weak.eml");
+    let text =
+        format!("From: {SENDER}\r\nTo: {to}\r\nSubject: Zebrafish-4711\r\n\r\nQuetzal-0815\r\n");
+    std::fs::write(&file, text).unwrap();
+    let addr = house.submission;
+    let sent = senders::python("submit.py")
+        .args(["starttls", &addr.ip().to_string(), &addr.port().to_string()])
+        .arg(house.roots())
+        .args([USER, PASSWORD, SENDER, to])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(sent.status.success(), "{sent:?}");
 }
 
 fn saw_no_mail(weak: &Postfix) -> Result<String, String> {

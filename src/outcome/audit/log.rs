@@ -1,220 +1,293 @@
 //! Writing the audit.
 //!
-//! Holds always: an event is written once, however often it is handed over; a
-//! line that a crash has torn is cut off when its file is opened, and the journal
-//! hands its event over again; after a failed fdatasync what it may have lost is
-//! written anew. Costs memory for the ids of the two days last written to, about
+//! Holds always: an event is written once, however often it is handed over, into
+//! the newest day's file, which is its own day's unless it comes late; so no file
+//! grows once its head is written. A day is closed by the first event of a later
+//! one, or at the next start. The days behind `[audit] keep` are removed after a
+//! head that says so is durable. The clock may err: days never go backwards, and
+//! what is removed is counted from the day that was closed, so that one jump of the
+//! clock removes nothing. Costs memory for the ids of three days at most, about
 //! 20 MB for a million events. Called from the spool's committer thread.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::sys::{Disk, DiskFile};
-use crate::types::{AuditEvent, EventId, EventSink};
+use super::chain::{self, Link, Removed, SignedHead};
+use super::files;
+use super::seen::Seen;
+use super::tail::{Before, Tail};
+use super::{AuditKey, KeyError};
+use crate::outcome::Settings;
+use crate::sys::{Clock, Disk, Entropy};
+use crate::types::{AuditEvent, EventSink};
 
-use super::{Record, SUFFIX};
+/// Octets at a file's end in which its head is looked for.
+const HEAD_MAX: u64 = 4096;
+/// Octets at a file's beginning that hold its first `prev`.
+const FIRST_MAX: u64 = 128;
+/// Seconds in a day.
+const DAY: u64 = 86_400;
 
-/// Days kept open: around midnight there are two.
-const DAYS_MAX: usize = 2;
-/// Octets that may wait for a sync that fails; then events are refused, so that
-/// they wait in the journal.
-const PENDING_MAX: usize = 16 * 1024 * 1024;
-/// Octets read at a time.
-const CHUNK: usize = 256 * 1024;
-
-/// The audit's writer.
-#[derive(Debug)]
-pub struct AuditLog {
-    disk: Arc<dyn Disk>,
-    folder: PathBuf,
-    /// The days last written to, the newest last.
-    days: Vec<Day>,
+/// Why the audit can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder can't be made.
+    #[error("{path}: {cause}", path = path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// Its key can't be had.
+    #[error("{0}")]
+    Key(#[from] KeyError),
 }
 
-/// An open day file: what is durable, and what was written since.
-#[derive(Debug)]
-struct Day {
-    name: String,
-    file: Box<dyn DiskFile>,
-    durable: u64,
-    pending: Vec<u8>,
-    /// A sync has failed: what is pending may not be in the file.
-    doubtful: bool,
-    ids: HashSet<EventId>,
+/// The audit's writer.
+pub struct AuditLog {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    folder: PathBuf,
+    key: AuditKey,
+    /// Days to keep.
+    keep: i64,
+    /// Whether the folder has been looked into.
+    is_open: bool,
+    /// The newest day's file; `None`: there is none yet.
+    tail: Option<Tail>,
+    seen: Seen,
 }
 
 impl AuditLog {
-    /// Opens the audit in a folder, which is made if missing.
+    /// Opens the audit in its folder, which is made if missing, as is the key. The
+    /// files are looked at in [`EventSink::begin`], when the spool's lock says that
+    /// no other daemon writes them.
     ///
     /// # Errors
-    /// What the disk says.
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Self> {
-        disk.create_folder(folder)?;
+    /// [`OpenError`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        settings: &Settings,
+    ) -> Result<Self, OpenError> {
+        let folder = settings.audit_folder.clone();
+        disk.create_folder(&folder)
+            .map_err(|cause| OpenError::Folder {
+                path: folder.clone(),
+                cause,
+            })?;
+        let key = AuditKey::open(disk.as_ref(), entropy, &settings.audit_key)?;
+        let days = settings.audit_keep.as_secs().div_ceil(DAY);
         Ok(Self {
             disk,
-            folder: folder.to_owned(),
-            days: Vec::new(),
+            clock,
+            folder,
+            key,
+            keep: i64::try_from(days).unwrap_or(i64::MAX),
+            is_open: false,
+            tail: None,
+            seen: Seen::default(),
         })
     }
 
-    /// The file of a day, opened if it isn't.
-    fn day(&mut self, name: &str) -> io::Result<&mut Day> {
-        if let Some(at) = self.days.iter().position(|day| day.name == name) {
-            let day = self.days.remove(at);
-            self.days.push(day);
-        } else {
-            if self.days.len() >= DAYS_MAX {
-                self.close_oldest()?;
-            }
-            let day = Day::open(self.disk.as_ref(), &self.folder, name)?;
-            self.days.push(day);
+    /// Finds the newest day's file.
+    fn find(&mut self) -> io::Result<()> {
+        if self.is_open {
+            return Ok(());
         }
-        self.days
-            .last_mut()
+        let days = files::days(self.disk.as_ref(), &self.folder)?;
+        if let [rest @ .., newest] = days.as_slice() {
+            let before = before(self.disk.as_ref(), &self.folder, rest.last())?;
+            let tail = Tail::open(self.disk.as_ref(), &self.folder, newest, before)?;
+            self.tail = Some(tail);
+        }
+        self.is_open = true;
+        Ok(())
+    }
+
+    /// The day into whose file an event of a day goes now.
+    fn target(&self, day: String) -> String {
+        match &self.tail {
+            None => day,
+            Some(tail) if tail.is_closed() => {
+                let next = files::shift(&tail.day, 1);
+                day.max(next).max(self.clock.now().day())
+            }
+            Some(tail) => day.max(tail.day.clone()),
+        }
+    }
+
+    /// The file of a day not before the newest one's, which is closed if it is
+    /// another.
+    fn tail(&mut self, day: &str) -> io::Result<&mut Tail> {
+        if self.tail.as_ref().is_none_or(|tail| tail.day != day) {
+            self.close()?;
+            let before = self.tail.as_ref().map_or_else(start, Tail::as_before);
+            let next = Tail::begin(self.disk.as_ref(), &self.folder, day, before)?;
+            if let Some(mut old) = self.tail.replace(next) {
+                let ids = old.take_ids();
+                self.seen.close(&old.day, ids);
+            }
+        }
+        self.tail
+            .as_mut()
             .ok_or_else(|| io::Error::other("no day file is open"))
     }
 
-    fn close_oldest(&mut self) -> io::Result<()> {
-        if let Some(oldest) = self.days.first_mut() {
-            oldest.sync(self.disk.as_ref(), &self.folder)?;
-            self.days.remove(0);
+    /// Writes the newest day's head, makes it durable, and removes what it says is
+    /// removed.
+    fn close(&mut self) -> io::Result<()> {
+        let Some(tail) = &mut self.tail else {
+            return Ok(());
+        };
+        let is_new = !tail.is_closed();
+        if is_new {
+            let removed = to_remove(self.disk.as_ref(), &self.folder, tail, self.keep)?;
+            tail.close(self.disk.as_ref(), &self.key, removed)?;
         }
+        tail.sync(self.disk.as_ref())?;
+        if is_new {
+            let (day, head) = (&tail.day, tail.as_before().link);
+            tracing::info!("the audit of {day} is signed: head={head}");
+        }
+        self.prune();
         Ok(())
+    }
+
+    /// Removes the files that the newest durable head says are removed.
+    fn prune(&self) {
+        let tail = self.tail.as_ref().filter(|tail| tail.is_closed());
+        let Some(removed) = tail.and_then(Tail::removed) else {
+            return;
+        };
+        let gone = |days: Vec<String>| -> io::Result<()> {
+            for day in days.iter().filter(|day| **day <= removed.through) {
+                self.disk.remove(&files::path(&self.folder, day))?;
+                tracing::info!("the audit of {day} was removed, as [audit] keep says");
+            }
+            Ok(())
+        };
+        if let Err(error) = files::days(self.disk.as_ref(), &self.folder).and_then(gone) {
+            tracing::error!(%error, "an audit file past its time could not be removed");
+        }
+    }
+
+    /// Appends events that happened on the same day.
+    fn append_day(&mut self, run: &[AuditEvent]) -> io::Result<()> {
+        let Some(first) = run.first() else {
+            return Ok(());
+        };
+        let mut new = Vec::new();
+        let open = self.tail.as_ref().map(|tail| tail.day.clone());
+        for event in run {
+            if self.tail.as_ref().is_some_and(|tail| tail.holds(event)) {
+                continue;
+            }
+            let disk = self.disk.as_ref();
+            if let Some(open) = &open
+                && self.seen.holds(disk, &self.folder, event, open)?
+            {
+                continue;
+            }
+            new.push(event);
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let day = self.target(first.time.day());
+        self.tail(&day)?.append(&new)
     }
 }
 
 impl EventSink for AuditLog {
+    fn begin(&mut self) -> io::Result<()> {
+        self.find()?;
+        let today = self.clock.now().day();
+        match &self.tail {
+            Some(tail) if tail.day < today => self.close(),
+            _ => Ok(()),
+        }
+    }
+
     fn append(&mut self, events: &[AuditEvent]) -> io::Result<()> {
+        self.find()?;
         for run in events.chunk_by(|a, b| a.time.day() == b.time.day()) {
-            if let Some(first) = run.first() {
-                self.day(&first.time.day())?.append(run)?;
-            }
+            self.append_day(run)?;
         }
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        for day in &mut self.days {
-            day.sync(self.disk.as_ref(), &self.folder)?;
-        }
-        Ok(())
+        let tail = self.tail.as_mut();
+        tail.map_or(Ok(()), |tail| tail.sync(self.disk.as_ref()))
     }
 }
 
-impl Day {
-    fn open(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<Self> {
-        let path = path(folder, name);
-        let file = match disk.open(&path, false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let file = disk.open(&path, true)?;
-                disk.sync_folder(folder)?;
-                file
-            }
-            opened => opened?,
-        };
-        let (whole, ids) = read_ids(file.as_ref())?;
-        if file.len()? > whole {
-            tracing::warn!("audit file {name}{SUFFIX}: a torn last line was cut off");
-            file.set_len(whole)?;
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            file,
-            durable: whole,
-            pending: Vec::new(),
-            doubtful: false,
-            ids,
-        })
-    }
-
-    fn end(&self) -> u64 {
-        self.durable + self.pending.len() as u64
-    }
-
-    /// Writes what is new of one day's events, in one piece.
-    fn append(&mut self, events: &[AuditEvent]) -> io::Result<()> {
-        if self.doubtful || self.pending.len() > PENDING_MAX {
-            return Err(io::Error::other("the audit can't be made durable"));
-        }
-        let mut lines = Vec::new();
-        let mut new = HashSet::new();
-        for event in events {
-            if !self.ids.contains(&event.event) && new.insert(event.event) {
-                serde_json::to_writer(&mut lines, &Record::from(event))?;
-                lines.push(b'\n');
-            }
-        }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = self.file.write_all_at(&lines, self.end()) {
-            // Part of it may stand there. It would be overwritten by the next
-            // try, but a reader should not meet it; if cutting fails too, it is
-            // cut when the file is next opened.
-            let _ = self.file.set_len(self.end());
-            return Err(error);
-        }
-        self.pending.extend_from_slice(&lines);
-        self.ids.extend(new);
-        Ok(())
-    }
-
-    fn sync(&mut self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        if self.doubtful {
-            // After a failed fdatasync the kernel may have dropped the pages and
-            // marked them clean, so they are written again through a new file.
-            self.file = disk.open(&path(folder, &self.name), false)?;
-            self.file.set_len(self.durable)?;
-            self.file.write_all_at(&self.pending, self.durable)?;
-        }
-        self.doubtful = true;
-        self.file.sync_data()?;
-        self.doubtful = false;
-        self.durable = self.end();
-        self.pending.clear();
-        Ok(())
+/// What the very first day begins behind.
+fn start() -> Before {
+    Before {
+        day: None,
+        link: Link::START,
+        removed: None,
     }
 }
 
-fn path(folder: &Path, day: &str) -> PathBuf {
-    folder.join(format!("{day}{SUFFIX}"))
-}
-
-/// The ids in a file, and where its last whole line ends.
-fn read_ids(file: &dyn DiskFile) -> io::Result<(u64, HashSet<EventId>)> {
-    /// The one field that is asked for.
-    #[derive(serde::Deserialize)]
-    struct Name {
-        event: String,
-    }
+/// What the day behind `last` begins behind.
+fn before(disk: &dyn Disk, folder: &Path, last: Option<&String>) -> io::Result<Before> {
+    let Some(day) = last else {
+        return Ok(start());
+    };
+    let file = disk.open(&files::path(folder, day), false)?;
     let length = file.len()?;
-    let mut ids = HashSet::new();
-    let (mut at, mut whole) = (0, 0);
-    let mut line = Vec::new();
-    while at < length {
-        let size = usize::try_from(length - at).unwrap_or(CHUNK).min(CHUNK);
-        let mut chunk = vec![0; size];
-        file.read_exact_at(&mut chunk, at)?;
-        at += size as u64;
-        for piece in chunk.split_inclusive(|octet| *octet == b'\n') {
-            line.extend_from_slice(piece);
-            if !piece.ends_with(b"\n") {
-                continue;
-            }
-            whole += line.len() as u64;
-            // A broken line has no id to remember; `read` names it.
-            if let Ok(name) = serde_json::from_slice::<Name>(&line)
-                && let Ok(id) = name.event.parse()
-            {
-                ids.insert(id);
-            }
-            line.clear();
-        }
+    let from = length.saturating_sub(HEAD_MAX);
+    let mut end = vec![0; usize::try_from(length - from).unwrap_or_default()];
+    file.read_exact_at(&mut end, from)?;
+    let line = end.split_inclusive(|octet| *octet == b'\n').next_back();
+    let line = line.unwrap_or_default();
+    let head = SignedHead::parse(line);
+    if head.is_none() {
+        let name = files::name(day);
+        tracing::error!("audit file {name} does not end with its head: see `postern audit verify`");
     }
-    Ok((whole, ids))
+    Ok(Before {
+        day: Some(day.clone()),
+        link: Link::of(line),
+        removed: head.and_then(|signed| signed.head.removed),
+    })
+}
+
+/// What will be removed in all once `tail` is closed.
+fn to_remove(
+    disk: &dyn Disk,
+    folder: &Path,
+    tail: &Tail,
+    keep: i64,
+) -> io::Result<Option<Removed>> {
+    let so_far = tail.removed().cloned();
+    let last = files::shift(&tail.day, keep.saturating_neg());
+    let days = files::days(disk, folder)?;
+    let gone = days.partition_point(|day| *day <= last);
+    let (Some(through), Some(first)) = (
+        gone.checked_sub(1).and_then(|n| days.get(n)),
+        days.get(gone),
+    ) else {
+        return Ok(so_far);
+    };
+    let file = disk.open(&files::path(folder, first), false)?;
+    let length = file.len()?.min(FIRST_MAX);
+    let mut line = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut line, 0)?;
+    let Some(head) = chain::prev_of(&line) else {
+        tracing::error!(
+            "audit file {} does not begin as it should; nothing is removed before it",
+            files::name(first)
+        );
+        return Ok(so_far);
+    };
+    let through = through.clone();
+    Ok(Some(Removed { through, head }))
 }

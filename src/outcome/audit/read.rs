@@ -1,7 +1,8 @@
 //! Reading the audit.
 //!
-//! Holds always: records come oldest first, one line in memory at a time; a line
-//! that can't be read is an error item with its file and number, and reading goes
+//! Holds always: records come in the order they were written (which is that of
+//! time, but for those that came late after a crash), one line in memory at a
+//! time; heads are passed over; a line that can't be read is an error item with its file and number, and reading goes
 //! on behind it. The newest file's last line may be just being written: then it is
 //! left for the next reading (if a crash tore it, the journal hands it over again).
 //! Called by the command line, with or without a running daemon.
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::types::{QueueId, State, Timestamp};
 
-use super::{Record, SUFFIX};
+use super::{KeyError, Record, chain, files};
 
 /// Octets of a line at most; what is longer is broken.
 const LINE_MAX: u64 = 1024 * 1024;
@@ -29,6 +30,9 @@ pub enum AuditError {
         #[source]
         cause: io::Error,
     },
+    /// The key to verify with can't be had.
+    #[error("{0}")]
+    Key(#[from] KeyError),
     /// A line is no audit record.
     #[error("{path}, line {line}: not an audit record", path = path.display())]
     Broken {
@@ -44,6 +48,8 @@ pub enum AuditError {
 pub struct AuditFilter {
     /// Not older than this.
     pub since: Option<Timestamp>,
+    /// Older than this.
+    pub until: Option<Timestamp>,
     /// For this recipient, compared without case.
     pub recipient: Option<String>,
     /// In this state.
@@ -52,11 +58,26 @@ pub struct AuditFilter {
     pub id: Option<QueueId>,
 }
 
-/// Reads a folder's records, oldest first. A folder that is missing has none.
+/// Reads a folder's records, in the order they were written. A folder that is missing has none.
 ///
 /// # Errors
 /// [`AuditError::Io`] if the folder can't be read.
 pub fn read(folder: &Path, filter: &AuditFilter) -> Result<Records, AuditError> {
+    let mut files = day_files(folder)?;
+    // No event stands in a file of before its own day.
+    let first = filter.since.map(Timestamp::day);
+    files.retain(|path| files::day_of(path) >= first.as_deref());
+    // Popped from the end, so the oldest last.
+    files.reverse();
+    Ok(Records {
+        filter: filter.clone(),
+        files,
+        open: None,
+    })
+}
+
+/// The day files in a folder, oldest first; none if it is missing.
+pub(super) fn day_files(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
     let failed = |cause| AuditError::Io {
         path: folder.to_owned(),
         cause,
@@ -71,23 +92,9 @@ pub fn read(folder: &Path, filter: &AuditFilter) -> Result<Records, AuditError> 
             }
         }
     }
-    let first = filter.since.map(Timestamp::day);
-    files.retain(|path| {
-        let day = day_of(path);
-        day.is_some_and(|day| first.as_deref().is_none_or(|first| day >= first))
-    });
-    // Popped from the end, so the oldest last.
-    files.sort_by(|a, b| b.cmp(a));
-    Ok(Records {
-        filter: filter.clone(),
-        files,
-        open: None,
-    })
-}
-
-/// The day of a file's name, if it is a day file.
-fn day_of(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()?.strip_suffix(SUFFIX)
+    files.retain(|path| files::day_of(path).is_some());
+    files.sort();
+    Ok(files)
 }
 
 /// The records of an audit, one after the other.
@@ -137,12 +144,13 @@ impl AuditFilter {
                 .as_ref()
                 .is_none_or(|recipient| record.recipient.eq_ignore_ascii_case(recipient))
             && self.since.is_none_or(|since| time() >= Some(since))
+            && (self.until).is_none_or(|until| time().is_some_and(|time| time < until))
     }
 }
 
 /// One file's lines.
 #[derive(Debug)]
-struct Lines {
+pub(super) struct Lines {
     path: PathBuf,
     reader: BufReader<File>,
     number: u64,
@@ -150,7 +158,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(path: PathBuf, file: File, is_newest: bool) -> Self {
+    pub(super) fn new(path: PathBuf, file: File, is_newest: bool) -> Self {
         Self {
             path,
             reader: BufReader::new(file),
@@ -160,17 +168,14 @@ impl Lines {
     }
 
     fn next(&mut self) -> Option<Result<Record, AuditError>> {
-        self.number += 1;
-        let line = match self.read_line() {
-            Ok(line) => line,
-            Err(cause) => {
-                let path = self.path.clone();
-                return Some(Err(AuditError::Io { path, cause }));
+        let line = loop {
+            match self.next_line() {
+                Ok(line) if line.is_empty() => return None,
+                Ok(line) if chain::SignedHead::parse(&line).is_some() => {}
+                Ok(line) => break line,
+                Err(error) => return Some(Err(error)),
             }
         };
-        if line.is_empty() {
-            return None;
-        }
         match serde_json::from_slice(&line) {
             Ok(record) => Some(Ok(record)),
             Err(_) if self.is_newest && !line.ends_with(b"\n") => None,
@@ -181,8 +186,21 @@ impl Lines {
         }
     }
 
+    /// The number of the line that was read last, from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The next line with its end, if it has one; empty at the end. Of a line that
     /// is too long, the beginning with a line end, which is no record.
+    pub(super) fn next_line(&mut self) -> Result<Vec<u8>, AuditError> {
+        self.number += 1;
+        self.read_line().map_err(|cause| AuditError::Io {
+            path: self.path.clone(),
+            cause,
+        })
+    }
+
     fn read_line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         let mut bounded = (&mut self.reader).take(LINE_MAX);

@@ -59,6 +59,8 @@ pub(super) fn settings() -> Settings {
         hostname: Domain::parse("relay.clinic.example").unwrap(),
         postmaster: Mailbox::parse("it@clinic.example").ok(),
         audit_folder: "/nowhere".into(),
+        audit_key: "/nowhere".into(),
+        audit_keep: Duration::from_secs(400 * 24 * 3600),
         log_addresses: false,
         expire: Duration::from_secs(5 * 24 * 3600),
     }

@@ -1,6 +1,9 @@
 //! Settlements, DSNs and the audit.
 
 mod audit;
+mod audit_chain;
+mod audit_folder;
+mod audit_writing;
 mod dsn;
 mod fixture;
 mod settle;

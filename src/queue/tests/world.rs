@@ -416,6 +416,8 @@ impl World {
             hostname: Domain::parse("relay.clinic.example").unwrap(),
             postmaster: None,
             audit_folder: "/nowhere".into(),
+            audit_key: "/nowhere".into(),
+            audit_keep: Duration::MAX,
             log_addresses: false,
             expire: self.settings.expire,
         };

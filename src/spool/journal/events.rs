@@ -29,6 +29,13 @@ impl Events {
         }
     }
 
+    /// Lets the sink look at what it has; the journal is locked.
+    pub(super) fn begin(&mut self) {
+        if let Err(error) = self.sink.begin() {
+            tracing::error!(%error, "the audit can't be looked at");
+        }
+    }
+
     /// Hands over the events of the record at `at`, unless earlier ones are owed.
     pub(super) fn deliver(&mut self, at: Position, events: &[AuditEvent]) {
         if self.owed.is_some() || events.is_empty() {

@@ -93,6 +93,7 @@ impl Opening {
         let (checkpoint, vouched) =
             Checkpoint::open(Arc::clone(&self.disk), folder.join("checkpoint"));
         let mut events = Events::new(events);
+        events.begin();
         let mut recovered = self.recover(&segments, &index_key, &mut events, vouched)?;
         recovered.report.was_clean = clean.is_some();
         let suspects = match clean {
