@@ -404,6 +404,16 @@ fn nothing_makes_an_open_relay_by_accident() {
         (RELAY.to_owned(), "networks or certificates"),
         (format!("{RELAY}networks = \"0.0.0.0/0\"\n"), "open relay"),
         (
+            format!("{RELAY}networks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]\n"),
+            "open relay",
+        ),
+        (format!("{RELAY}networks = \"2000::/3\"\n"), "open relay"),
+        // All of IPv4, as IPv6 writes it.
+        (
+            format!("{RELAY}networks = \"::ffff:0.0.0.0/96\"\n"),
+            "open relay",
+        ),
+        (
             format!("{RELAY}{NET}require = \"both\"\n"),
             "needs networks and certificates",
         ),

@@ -56,10 +56,26 @@ impl fmt::Display for Accepted {
     }
 }
 
-/// One line for each 4xx and 5xx among these replies, and one more in the count.
-/// Their texts may name addresses.
+/// One line for each 4xx and 5xx among these replies, and for a run of equal ones:
+/// thousands of recipients too many are one thing that happened, not thousands.
+/// Each is counted. Their texts may name addresses.
 pub(super) fn log_refusals(replies: &[u8], client: IpAddr, front: &Front) {
+    let listener = &front.rules.listener.bind;
+    for run in refusals(replies, front).chunk_by(|a, b| a == b) {
+        let Some(shown) = run.first() else { continue };
+        let times = match run.len() {
+            1 => String::new(),
+            times => format!(" times={times}"),
+        };
+        tracing::info!(
+            "client={client} listener={listener} status=refused reply=\"{shown}\"{times}"
+        );
+    }
+}
+
+fn refusals(replies: &[u8], front: &Front) -> Vec<String> {
     let (listener, log_addresses) = (&front.rules.listener, front.common.log_addresses);
+    let mut refusals = Vec::new();
     for line in replies.split(|octet| *octet == b'\n') {
         // The last line of a reply alone has a blank there.
         let [first @ (b'4' | b'5'), _, _, b' ', ..] = line else {
@@ -72,10 +88,9 @@ pub(super) fn log_refusals(replies: &[u8], client: IpAddr, front: &Front) {
             _ => text.trim_end(),
         };
         // An address in the text can't end the quotes.
-        let shown = shown.replace('"', "'");
-        let bind = &listener.bind;
-        tracing::info!("client={client} listener={bind} status=refused reply=\"{shown}\"");
+        refusals.push(shown.replace('"', "'"));
     }
+    refusals
 }
 
 fn principal(principal: &Principal) -> String {

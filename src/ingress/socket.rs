@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::accounts::Account;
 use super::auth::Verdict;
 use super::front::Front;
 use super::limits::Slot;
@@ -47,6 +48,7 @@ pub(super) async fn serve(
                 front,
                 shutdown,
                 intake: None,
+                login: None,
                 pace: Pace::new(),
                 buffer: vec![0; READ_MAX],
             };
@@ -105,6 +107,8 @@ struct Socket {
     front: Arc<Front>,
     shutdown: Shutdown,
     intake: Option<Box<dyn Intake>>,
+    /// The account that logged in, and when it was last looked at.
+    login: Option<(Arc<Account>, Instant)>,
     pace: Pace,
     buffer: Vec<u8>,
 }
@@ -127,6 +131,9 @@ impl Socket {
                 Action::Authenticate(login) => {
                     let verdict = self.authenticate(login).await;
                     session.answer(Answer::Verdict(verdict));
+                }
+                Action::Open if !self.login_stands().await => {
+                    session.abort(&replies::login_ended());
                 }
                 Action::Open => session.answer(Answer::Opened(self.open())),
                 Action::Body(octets) => {
@@ -217,7 +224,23 @@ impl Socket {
             () = self.shutdown.due(true) => Verdict::Unavailable,
         };
         self.front.common.meters.login(&verdict);
+        if let Verdict::Accepted(account) = &verdict {
+            self.login = Some((Arc::clone(account), Instant::now()));
+        }
         verdict
+    }
+
+    /// Whether the account that logged in, if one did, is still what it was. Looks
+    /// at most every [`LOGIN_LOOK`].
+    async fn login_stands(&mut self) -> bool {
+        let Some((account, looked)) = &mut self.login else {
+            return true;
+        };
+        if looked.elapsed() < LOGIN_LOOK {
+            return true;
+        }
+        *looked = Instant::now();
+        self.front.common.authenticator.stands(account).await
     }
 
     fn open(&mut self) -> Result<crate::types::QueueId, SpoolError> {
@@ -292,5 +315,7 @@ impl Pace {
 const IDLE: Duration = Duration::from_secs(300);
 /// Octets a second that a message must come with, on average.
 const RATE_MIN: u64 = 500;
+/// How long a login is believed without another look at the accounts.
+const LOGIN_LOOK: Duration = Duration::from_secs(1);
 /// Octets read at once.
 const READ_MAX: usize = 16 * 1024;

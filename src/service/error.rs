@@ -68,6 +68,8 @@ impl ServeError {
                 e,
                 OpenError::MissingKey(_) | OpenError::WrongKey(_) | OpenError::BadKey { .. }
             ),
+            // An address may be there, and free, a moment later.
+            Self::Ingress(StartError::Bind { .. } | StartError::Entropy(_)) => false,
             Self::Audit(audit::OpenError::Key(e)) => matches!(
                 e,
                 KeyError::Missing { .. } | KeyError::NotKey { .. } | KeyError::Differs { .. }

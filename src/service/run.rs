@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::answers::Answers;
 use super::logging::LogControl;
 use super::metrics::Monitor;
-use super::{ServeError, addresses, control, logging, metrics, signals};
+use super::signals::{self, Signals};
+use super::{ServeError, addresses, control, logging, metrics};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -40,6 +41,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 }
 
 async fn run(config: Config, log: LogControl) -> Result<(), ServeError> {
+    let hangup = signals::hangup().map_err(ServeError::Signals)?;
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
@@ -54,6 +56,11 @@ async fn run(config: Config, log: LogControl) -> Result<(), ServeError> {
     ));
 
     let (stop, stopping) = watch::channel(false);
+    // Before the first message is taken in: it may be another daemon's.
+    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
+        path: config.control.clone(),
+        source,
+    })?;
     let ingress = Ingress::start(
         config.ingress.clone(),
         Arc::clone(&store),
@@ -61,10 +68,6 @@ async fn run(config: Config, log: LogControl) -> Result<(), ServeError> {
         entropy.clone(),
         stopping.clone(),
     )?;
-    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
-        path: config.control.clone(),
-        source,
-    })?;
     let for_metrics = metrics::bind(config.metrics).await?;
     let queue = Queue {
         settings: config.queue.clone(),
@@ -92,9 +95,10 @@ async fn run(config: Config, log: LogControl) -> Result<(), ServeError> {
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
+    let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
     tell_ready(&config, &ingress);
 
-    signals::stop().await.map_err(ServeError::Signals)?;
+    signals.stop().await;
     tracing::info!("stopping");
     notify(NotifyState::Stopping);
     let _ = stop.send(true);
