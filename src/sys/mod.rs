@@ -8,10 +8,13 @@ pub mod clock;
 pub mod dial;
 pub mod disk;
 pub mod disk_faulty;
+pub mod disk_powercut;
+mod disk_powercut_image;
 pub mod entropy;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
+pub use disk_powercut::{Fate, PowerCutDisk};
 pub use entropy::{Entropy, SystemEntropy};
