@@ -8,6 +8,8 @@ pub mod clock;
 pub mod dial;
 pub mod disk;
 pub mod disk_faulty;
+pub mod disk_powercut;
+mod disk_powercut_image;
 pub mod entropy;
 pub mod metrics;
 
@@ -15,4 +17,5 @@ pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
+pub use disk_powercut::{Fate, PowerCutDisk};
 pub use entropy::{Entropy, SystemEntropy};

@@ -45,6 +45,7 @@ mod stage;
 mod staged;
 mod store;
 mod txn;
+mod unlock;
 
 pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
 pub use store::JournalStore;

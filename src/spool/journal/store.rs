@@ -4,6 +4,7 @@
 //! reads disk or index does so in a blocking thread; what writes goes through
 //! the committer. Made by [`JournalStore::open`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -60,11 +61,18 @@ impl Keeping {
         }
     }
 
+    /// A round that panics is one that failed; the next may not.
     fn round(&self) -> bool {
-        self.keeper
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .round()
+        let round = || {
+            self.keeper
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .round()
+        };
+        catch_unwind(AssertUnwindSafe(round)).unwrap_or_else(|_| {
+            tracing::error!("a round of the spool's keeper panicked");
+            false
+        })
     }
 
     fn stop(&self) {
@@ -107,7 +115,7 @@ impl JournalStore {
     /// by itself twice a second; this is for `spool check` and for tests.
     pub async fn maintain(&self) {
         let keeping = Arc::clone(&self.keeping);
-        // A round that panicked has been logged by its thread's end.
+        // Rounds do not panic: see there.
         let _ = tokio::task::spawn_blocking(move || while keeping.round() {}).await;
     }
 
