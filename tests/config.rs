@@ -158,6 +158,12 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
                 format!("{RELAY}{NET}").replace("a.example", "b.example"),
             ],
         ),
+        ("log.format", section("log", "format = \"json\"")),
+        ("log.level", section("log", "level = \"debug\"")),
+        (
+            "metrics.bind",
+            section("metrics", "bind = \"127.0.0.1:9587\""),
+        ),
         (
             "accounts.file",
             section("accounts", "file = \"people.toml\""),
@@ -419,6 +425,16 @@ fn nothing_makes_an_open_relay_by_accident() {
     for (text, word) in [
         (RELAY.to_owned(), "networks or certificates"),
         (format!("{RELAY}networks = \"0.0.0.0/0\"\n"), "open relay"),
+        (
+            format!("{RELAY}networks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]\n"),
+            "open relay",
+        ),
+        (format!("{RELAY}networks = \"2000::/3\"\n"), "open relay"),
+        // All of IPv4, as IPv6 writes it.
+        (
+            format!("{RELAY}networks = \"::ffff:0.0.0.0/96\"\n"),
+            "open relay",
+        ),
         (
             format!("{RELAY}{NET}require = \"both\"\n"),
             "needs networks and certificates",

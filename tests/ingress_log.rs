@@ -24,6 +24,10 @@ async fn logs_tell_what_happened_and_nothing_secret() {
     client
         .expect("MAIL FROM:<a@elsewhere.example>", "553")
         .await;
+    client.send("FOO\r\nFOO\r\nFOO\r\n").await;
+    for _ in 0..3 {
+        assert!(client.reply().await.starts_with("500 "));
+    }
     client.envelope().await;
     client.send(MESSAGE).await;
     let id = client
@@ -43,6 +47,7 @@ async fn logs_tell_what_happened_and_nothing_secret() {
         "principal=account:scanner proto=ESMTPSA size=".to_owned(),
         "nrcpt=1 status=accepted".to_owned(),
         "status=refused reply=\"553 5.7.1\"\n".to_owned(),
+        "status=refused reply=\"500 5.5.2\" times=3\n".to_owned(),
     ] {
         assert!(text.contains(&wanted), "{wanted}\n{text}");
     }

@@ -305,3 +305,20 @@ async fn a_reload_changes_new_sessions() {
     settings.listeners.pop();
     assert!(ingress.reload(&settings).is_err());
 }
+
+/// `postern account remove` takes effect without a restart, for a connection that
+/// is logged in too.
+#[tokio::test]
+async fn a_removed_account_stops_sending_on_its_open_connection() {
+    let server = Server::start(|_| ()).await;
+    let mut client = server.logged_in().await;
+    client.envelope().await;
+    client.send(MESSAGE).await;
+    assert!(client.reply().await.starts_with("250 "));
+    accounts::remove(&server.path("accounts.toml"), "scanner").unwrap();
+    sleep(Duration::from_millis(1100)).await;
+    client
+        .expect("MAIL FROM:<a@clinic.example>", "421 4.7.0 ")
+        .await;
+    assert!(client.is_closed().await);
+}

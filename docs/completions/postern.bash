@@ -28,6 +28,9 @@ _postern() {
             postern,explain)
                 cmd="postern__subcmd__explain"
                 ;;
+            postern,log)
+                cmd="postern__subcmd__log"
+                ;;
             postern,queue)
                 cmd="postern__subcmd__queue"
                 ;;
@@ -54,6 +57,9 @@ _postern() {
                 ;;
             postern__subcmd__audit,verify)
                 cmd="postern__subcmd__audit__subcmd__verify"
+                ;;
+            postern__subcmd__log,level)
+                cmd="postern__subcmd__log__subcmd__level"
                 ;;
             postern__subcmd__queue,bounce)
                 cmd="postern__subcmd__queue__subcmd__bounce"
@@ -86,7 +92,7 @@ _postern() {
 
     case "${cmd}" in
         postern)
-            opts="-h -V --config --help --version serve check account queue audit explain"
+            opts="-h -V --config --help --version serve check account queue audit log explain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -335,6 +341,46 @@ _postern() {
                     return 0
                     ;;
                 --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__log)
+            opts="-h --config --help level"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__log__subcmd__level)
+            opts="-h --for --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

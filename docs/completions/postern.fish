@@ -32,6 +32,7 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "check" -d 'Check th
 complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, list or remove the accounts that may submit mail'
 complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery, and take them in hand'
 complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
+complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_using_subcommand serve" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand serve" -s h -l help -d 'Print help'
@@ -140,6 +141,12 @@ complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_s
 csv\t''"
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -f -a "level" -d 'Change the level of the running daemon'
+complete -c postern -n "__fish_postern_using_subcommand log; and __fish_seen_subcommand_from level" -l for -d 'Go back to the configured level after this long (15m, 2h)' -r
+complete -c postern -n "__fish_postern_using_subcommand log; and __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand log; and __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand explain" -l from -d 'The sender\'s address; without it, no sender (<>) is assumed' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d 'The account that would submit' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r

@@ -19,6 +19,7 @@ mod check;
 mod daemon;
 mod explain;
 mod hand;
+mod log;
 mod output;
 mod queue;
 mod serve;
@@ -56,6 +57,9 @@ enum Command {
     /// Look up how messages were protected and what became of them.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Change how much the running daemon logs.
+    #[command(subcommand)]
+    Log(log::Log),
     /// Tell what would happen to a message for a recipient, and why.
     Explain(explain::Explain),
 }
@@ -107,6 +111,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Account(account) => account.run(&config),
         Command::Queue(queue) => queue.run(&config),
         Command::Audit(audit) => audit.run(&config),
+        Command::Log(log) => log.run(&config),
         Command::Explain(explain) => explain.run(&config),
     }
 }

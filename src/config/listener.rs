@@ -180,11 +180,26 @@ fn check_kind(section: &Section<'_, '_, '_>, listener: &Listener) {
     if listener.require_both && (listener.networks.is_empty() || listener.certificates.is_empty()) {
         section.fault(line, "require = \"both\" needs networks and certificates");
     }
-    if listener.networks.iter().any(|net| net.prefix_len() == 0) {
+    if let Some(wide) = listener.networks.iter().find(|net| is_too_wide(net)) {
         section.fault(
             line,
-            "a network of /0 would make this an open relay; name the networks that may relay",
+            format_args!(
+                "the network {wide} is so wide that this would be an open relay; \
+                 name the networks that may relay"
+            ),
         );
+    }
+}
+
+/// Wider than any network that is one organisation's: the widest are 10.0.0.0/8
+/// and fc00::/7. IPv4 can be written as IPv6 too (`::ffff:0:0/96` is all of it).
+fn is_too_wide(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(v4) => v4.prefix_len() < 8,
+        IpNet::V6(v6) => {
+            let mapped = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
+            v6.prefix_len() < 7 || (v6.prefix_len() < 96 + 8 && v6.contains(&mapped))
+        }
     }
 }
 
@@ -215,9 +230,11 @@ fn read_limits(top: &Section<'_, '_, '_>) -> Limits {
     });
     let limits = Limits {
         message_size: message_size.unwrap_or(default.message_size),
-        // RFC 5321 section 4.5.3.1.8: 100 at least.
+        // RFC 5321 section 4.5.3.1.8: 100 at least. At most as many as one
+        // settlement can hold with all their evidence (some 5 KiB each): one that
+        // can't be stored would be made again, and delivered again, without end.
         recipients: section
-            .number("recipients", 100..=50_000)
+            .number("recipients", 100..=5_000)
             .unwrap_or(default.recipients),
         connections: section
             .number("connections", 1..=100_000)

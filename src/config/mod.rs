@@ -28,10 +28,12 @@ mod listener;
 mod reader;
 mod routing;
 mod rule;
+mod seeing;
 
 pub use fault::{Fault, Faults};
 pub use reader::Named;
 use reader::{Reader, Section};
+pub use seeing::{LogFormat, LogSettings};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Where the file lies unless `--config` says otherwise.
@@ -53,6 +55,10 @@ pub struct Config {
     pub control: PathBuf,
     /// Whether logs may hold full addresses and remote texts.
     pub log_addresses: bool,
+    /// How logs are written.
+    pub log: LogSettings,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<std::net::SocketAddr>,
     /// Listeners, accounts, limits.
     pub ingress: ingress::Settings,
     /// The spool.
@@ -166,6 +172,8 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         data_dir: common.data_dir,
         control,
         log_addresses: common.log_addresses,
+        log: seeing::read_log(top),
+        metrics: seeing::read_metrics(top),
         ingress,
         spool,
         dns: read_dns(top),

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::types::units::parse_duration;
-use crate::types::{Action, QueueId, State, Timestamp};
+use crate::types::{Action, LogLevel, QueueId, State, Timestamp};
 
 /// Octets of one request line at most.
 pub const REQUEST_MAX: usize = 64 << 10;
@@ -41,6 +41,13 @@ pub enum Request {
     QueueHand {
         /// What, and to which.
         order: HandRequest,
+    },
+    /// Change how much is logged.
+    LogLevel {
+        /// From which level on.
+        level: LogLevel,
+        /// For so long; then as configured.
+        seconds: Option<u64>,
     },
 }
 
@@ -113,6 +120,8 @@ pub enum Answer {
         /// Ask again with this too.
         before: String,
     },
+    /// It is done, and there is nothing to tell.
+    Done,
     /// It could not be done.
     Failed {
         /// Why, and what to do.

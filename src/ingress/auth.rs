@@ -101,6 +101,15 @@ impl Authenticator {
         }
     }
 
+    /// Whether an account that logged in is still there as it was then: a removed
+    /// one must not go on sending for as long as it keeps its connection.
+    pub async fn stands(self: &Arc<Self>, account: &Account) -> bool {
+        let this = Arc::clone(self);
+        let accounts = tokio::task::spawn_blocking(move || this.accounts.current()).await;
+        // It fails only while the runtime goes down.
+        accounts.is_ok_and(|now| now.get(account.name()).is_some_and(|a| **a == *account))
+    }
+
     /// The account of that name, and whether this password of it is remembered;
     /// `None` if the runtime is going down.
     async fn find(self: &Arc<Self>, login: &Login) -> Option<(Option<Arc<Account>>, bool)> {

@@ -14,12 +14,14 @@ use tokio::time::Instant;
 use super::accounts::{AccountsError, AccountsFile};
 use super::auth::Authenticator;
 use super::limits::Connections;
+use super::meters::Meters;
 use super::session::Rules;
 use super::settings::{Listener, ListenerKind, Settings};
 use crate::spool::Store;
 use crate::sys::entropy::EntropyError;
 use crate::sys::{Clock, Entropy};
 use crate::tls::{ClientTrust, Identity, IdentityError, ServerTlsError, server_config};
+use crate::types::Timestamp;
 
 /// Why the ingress can't start.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,7 @@ pub(super) struct Common {
     pub(super) identity: FollowedIdentity,
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) connections: Arc<Connections>,
+    pub(super) meters: Arc<Meters>,
     pub(super) log_addresses: bool,
     accounts: PathBuf,
 }
@@ -156,7 +159,7 @@ impl Front {
 }
 
 impl Common {
-    /// At a reload, what counts clients (`before`) goes on counting.
+    /// At a reload, what counts (`before`) goes on counting.
     fn make(settings: &Settings, ports: Ports, before: Option<&Self>) -> Result<Self, StartError> {
         let identity = match &settings.tls {
             Some(files) => Identity::load(files.certificate.clone(), files.private_key.clone())?,
@@ -177,6 +180,7 @@ impl Common {
             identity: FollowedIdentity::new(identity),
             authenticator,
             connections: before.map_or_else(Arc::default, |b| Arc::clone(&b.connections)),
+            meters: before.map_or_else(Arc::default, |b| Arc::clone(&b.meters)),
             log_addresses: settings.log_addresses,
             accounts: settings.accounts.clone(),
             ports,
@@ -225,6 +229,12 @@ impl FollowedIdentity {
         let identity = Arc::clone(&self.identity);
         // It fails only while the runtime goes down.
         let _ = tokio::task::spawn_blocking(move || identity.refresh()).await;
+    }
+
+    /// When the certificate in its file ends.
+    pub(super) async fn not_after(&self) -> Option<Timestamp> {
+        self.follow().await;
+        self.identity.not_after()
     }
 }
 

@@ -95,6 +95,14 @@ impl Connections {
     }
 }
 
+impl Connections {
+    /// How many are open, as a figure.
+    pub(super) fn open_now(&self) -> f64 {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        f64::from(u32::try_from(open.all).unwrap_or(u32::MAX))
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self

@@ -162,11 +162,13 @@ impl Accepting {
         );
         match slot {
             Ok(slot) => {
+                front.common.meters.connected(front.rules.listener.kind);
                 let shutdown = self.shutdown.clone();
                 self.tasks
                     .spawn(socket::serve(stream, client, front, shutdown, slot));
             }
             Err(crowded) => {
+                front.common.meters.turned_away(crowded);
                 tracing::info!("connection refused: client={client} reason=\"{crowded}\"");
                 self.refuse(stream, crowded, front.rules.listener.kind);
             }

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::auth::log_name;
+use super::front::Front;
 use crate::spool::Ticket;
 use crate::types::{Mailbox, Origin, Principal, QueueId};
 
@@ -55,21 +56,41 @@ impl fmt::Display for Accepted {
     }
 }
 
-/// One line for each 4xx and 5xx among these replies. Their texts may name
-/// addresses.
-pub(super) fn log_refusals(replies: &[u8], client: IpAddr, listener: &str, log_addresses: bool) {
+/// One line for each 4xx and 5xx among these replies, and for a run of equal ones:
+/// thousands of recipients too many are one thing that happened, not thousands.
+/// Each is counted. Their texts may name addresses.
+pub(super) fn log_refusals(replies: &[u8], client: IpAddr, front: &Front) {
+    let listener = &front.rules.listener.bind;
+    for run in refusals(replies, front).chunk_by(|a, b| a == b) {
+        let Some(shown) = run.first() else { continue };
+        let times = match run.len() {
+            1 => String::new(),
+            times => format!(" times={times}"),
+        };
+        tracing::info!(
+            "client={client} listener={listener} status=refused reply=\"{shown}\"{times}"
+        );
+    }
+}
+
+fn refusals(replies: &[u8], front: &Front) -> Vec<String> {
+    let (listener, log_addresses) = (&front.rules.listener, front.common.log_addresses);
+    let mut refusals = Vec::new();
     for line in replies.split(|octet| *octet == b'\n') {
         // The last line of a reply alone has a blank there.
-        if !matches!(line, [b'4' | b'5', _, _, b' ', ..]) {
+        let [first @ (b'4' | b'5'), _, _, b' ', ..] = line else {
             continue;
-        }
+        };
+        front.common.meters.refused(listener.kind, *first);
         let text = String::from_utf8_lossy(line);
         let shown = match (log_addresses, text.match_indices(' ').nth(1)) {
             (false, Some((codes, _))) => text.get(..codes).unwrap_or_default(),
             _ => text.trim_end(),
         };
-        tracing::info!("client={client} listener={listener} status=refused reply=\"{shown}\"");
+        // An address in the text can't end the quotes.
+        refusals.push(shown.replace('"', "'"));
     }
+    refusals
 }
 
 fn principal(principal: &Principal) -> String {

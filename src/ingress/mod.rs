@@ -15,6 +15,7 @@ pub mod intake;
 pub mod limits;
 mod listener;
 mod log_lines;
+mod meters;
 mod remembered;
 mod replies;
 pub mod sasl;
@@ -28,5 +29,6 @@ mod transport;
 
 pub use front::{Ports, StartError};
 pub use listener::Sockets;
+pub use meters::Figures;
 pub use settings::*;
 pub use start::Ingress;

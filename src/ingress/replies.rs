@@ -135,6 +135,11 @@ pub(super) fn logged_in() -> Reply {
     Reply::new(235, "2.7.0", "Authentication successful")
 }
 
+/// The account that logged in is gone, or another by now.
+pub(super) fn login_ended() -> Reply {
+    Reply::new(421, "4.7.0", "The account has changed, log in again")
+}
+
 pub(super) fn bad_credentials() -> Reply {
     Reply::new(535, "5.7.8", "Authentication credentials invalid")
 }

@@ -14,10 +14,12 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::accounts::Account;
 use super::auth::Verdict;
 use super::front::Front;
 use super::limits::Slot;
 use super::log_lines::{Accepted, log_refusals};
+use super::meters::Meters;
 use super::replies;
 use super::sasl::Login;
 use super::session::{Action, Answer, Secured, Session};
@@ -48,6 +50,7 @@ pub(super) async fn serve(
                 front,
                 shutdown,
                 intake: None,
+                login: None,
                 pace: Pace::new(),
                 buffer: vec![0; READ_MAX],
             };
@@ -90,6 +93,8 @@ async fn shake_hands(stream: TcpStream, front: &Front) -> io::Result<(Transport,
     let accepted = accept_tls(stream, Arc::clone(&front.tls)).await;
     // Told by default: an old device that can't do TLS 1.2 shows here alone.
     let stream = accepted.inspect_err(|error| {
+        let kind = front.rules.listener.kind;
+        front.common.meters.handshake_failed(kind);
         tracing::info!("TLS handshake failed: client={client} reason=\"{error}\"");
     })?;
     let now = front.common.ports.clock.now();
@@ -104,6 +109,8 @@ struct Socket {
     front: Arc<Front>,
     shutdown: Shutdown,
     intake: Option<Box<dyn Intake>>,
+    /// The account that logged in, and when it was last looked at.
+    login: Option<(Arc<Account>, Instant)>,
     pace: Pace,
     buffer: Vec<u8>,
 }
@@ -126,6 +133,9 @@ impl Socket {
                 Action::Authenticate(login) => {
                     let verdict = self.authenticate(login).await;
                     session.answer(Answer::Verdict(verdict));
+                }
+                Action::Open if !self.login_stands().await => {
+                    session.abort(&replies::login_ended());
                 }
                 Action::Open => session.answer(Answer::Opened(self.open())),
                 Action::Body(octets) => {
@@ -185,8 +195,7 @@ impl Socket {
     /// Writes; a client that doesn't read can't hold up the shutdown.
     async fn send(&mut self, octets: &Bytes) -> io::Result<()> {
         self.pace.replied();
-        let bind = &self.front.rules.listener.bind;
-        log_refusals(octets, self.client, bind, self.front.common.log_addresses);
+        log_refusals(octets, self.client, &self.front);
         let Some(transport) = &mut self.transport else {
             return Err(no_transport());
         };
@@ -212,10 +221,28 @@ impl Socket {
 
     async fn authenticate(&mut self, login: Login) -> Verdict {
         let verifying = self.front.common.authenticator.verify(self.client, login);
-        tokio::select! {
+        let verdict = tokio::select! {
             verdict = verifying => verdict,
             () = self.shutdown.due(true) => Verdict::Unavailable,
+        };
+        self.front.common.meters.login(&verdict);
+        if let Verdict::Accepted(account) = &verdict {
+            self.login = Some((Arc::clone(account), Instant::now()));
         }
+        verdict
+    }
+
+    /// Whether the account that logged in, if one did, is still what it was. Looks
+    /// at most every [`LOGIN_LOOK`].
+    async fn login_stands(&mut self) -> bool {
+        let Some((account, looked)) = &mut self.login else {
+            return true;
+        };
+        if looked.elapsed() < LOGIN_LOOK {
+            return true;
+        }
+        *looked = Instant::now();
+        self.front.common.authenticator.stands(account).await
     }
 
     fn open(&mut self) -> Result<crate::types::QueueId, SpoolError> {
@@ -229,7 +256,10 @@ impl Socket {
     async fn commit(&mut self, ticket: Ticket) -> Result<(), SpoolError> {
         let intake = self.intake.take().ok_or(SpoolError::Closed)?;
         let accepted = Accepted::of(intake.id(), &ticket, self.front.common.log_addresses);
+        let weight = Meters::weigh(self.front.rules.listener.kind, &ticket);
+        let begun = Instant::now();
         intake.commit(ticket).await?;
+        self.front.common.meters.accepted(&weight, begun.elapsed());
         tracing::info!("{accepted}");
         Ok(())
     }
@@ -287,5 +317,7 @@ impl Pace {
 const IDLE: Duration = Duration::from_secs(300);
 /// Octets a second that a message must come with, on average.
 const RATE_MIN: u64 = 500;
+/// How long a login is believed without another look at the accounts.
+const LOGIN_LOOK: Duration = Duration::from_secs(1);
 /// Octets read at once.
 const READ_MAX: usize = 16 * 1024;

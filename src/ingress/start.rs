@@ -9,10 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use super::front::{Front, Ports, StartError};
 use super::listener::{Accepting, REFUSALS_MAX, Sockets};
+use super::meters::Figures;
 use super::settings::Settings;
 use super::shutdown::Shutdown;
 
@@ -23,6 +25,7 @@ pub struct Ingress {
     fronts: Vec<Arc<RwLock<Arc<Front>>>>,
     ports: Ports,
     tasks: TaskTracker,
+    accepting: Vec<AbortHandle>,
 }
 
 impl Ingress {
@@ -63,15 +66,15 @@ impl Ingress {
                 refusals: Arc::clone(&refusals),
             });
         }
-        for accepting in ready {
-            tasks.spawn(accepting.run());
-        }
+        let run = |accepting: Accepting| tasks.spawn(accepting.run()).abort_handle();
+        let accepting = ready.into_iter().map(run).collect();
         tasks.close();
         Ok(Self {
             addresses,
             fronts,
             ports,
             tasks,
+            accepting,
         })
     }
 
@@ -79,6 +82,15 @@ impl Ingress {
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What there is to see, for as many as want to.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            fronts: self.fronts.clone(),
+            accepting: self.accepting.clone(),
+        }
     }
 
     /// Takes new settings in for sessions that begin from now on. Touches the

@@ -6,9 +6,12 @@
 
 use std::fmt::Write as _;
 
-use crate::types::{Evidence, Failure, Fate, Report, State};
+use crate::types::{Evidence, Failure, Fate, Report, Site, State};
 
 use super::settle::Case;
+
+/// Octets of a site's name in a line.
+const SITE_MAX: usize = 256;
 
 /// Writes the line of one recipient.
 pub(super) fn line(case: &Case<'_>, report: &Report, log_addresses: bool) -> String {
@@ -17,7 +20,7 @@ pub(super) fn line(case: &Case<'_>, report: &Report, log_addresses: bool) -> Str
         "id={} to_domain={} site={} method={} tls={} dsn={} status={}",
         report.id,
         case.recipient.mailbox.host(),
-        report.site.as_ref().map_or("none", |site| site.as_str()),
+        report.site.as_ref().map_or("none", site_word),
         case.report.method.map_or("none", |method| method.as_str()),
         tls(evidence),
         dsn(case),
@@ -37,8 +40,15 @@ pub(super) fn line(case: &Case<'_>, report: &Report, log_addresses: bool) -> Str
     line
 }
 
+/// A site's name holds those of all its hosts, of which the far side may list any
+/// number: the first of them must do.
+fn site_word(site: &Site) -> &str {
+    let name = site.as_str();
+    name.get(..SITE_MAX).unwrap_or(name)
+}
+
 /// The word for a state: that of the state, but for what stays open.
-fn status(state: State) -> &'static str {
+pub(super) fn status(state: State) -> &'static str {
     match state {
         State::Queued => "deferred",
         state => state.as_str(),

@@ -13,6 +13,7 @@ mod decision;
 mod dsn;
 mod hand;
 mod line;
+mod meters;
 mod notice;
 mod settings;
 mod settle;

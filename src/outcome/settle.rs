@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
+use crate::sys::metrics::Page;
 use crate::sys::{Clock, Entropy};
 use crate::types::{
     AuditEvent, Body, BodyType, Envelope, Failure, Fate, Job, JobRecipient, Mailbox, Message,
@@ -19,6 +20,7 @@ use crate::types::{
 };
 
 use super::dsn::{self, Dsn, Kind};
+use super::meters::Meters;
 use super::{Decision, Settings, Verdict, line, notice};
 
 /// Octets of an original's header that are looked at for a DSN.
@@ -33,6 +35,7 @@ pub struct Outcome {
     entropy: Arc<dyn Entropy>,
     /// Stands in for randomness in names, should the system have none.
     counter: AtomicU32,
+    meters: Meters,
 }
 
 /// One recipient of a settlement: who, what came of it, what follows.
@@ -110,6 +113,7 @@ impl Outcome {
             clock,
             entropy,
             counter: AtomicU32::new(0),
+            meters: Meters::default(),
         }
     }
 
@@ -124,6 +128,7 @@ impl Outcome {
         for case in cases.iter().filter(|case| is_news(case)) {
             let line = line::line(case, report, self.settings.log_addresses);
             tracing::info!("{line}");
+            self.meters.note(case, &job.message, now);
         }
         Settlement {
             id: job.message.id,
@@ -141,6 +146,11 @@ impl Outcome {
                 .map(|case| self.event(job, case, now))
                 .collect(),
         }
+    }
+
+    /// Writes what there is to see of outcomes.
+    pub fn write_figures(&self, page: &mut Page) {
+        self.meters.write(page);
     }
 
     /// The DSNs, or the notice about a DSN that is dead.
@@ -230,6 +240,7 @@ impl Outcome {
 
     /// A message of our own; `id` is also in its Message-ID.
     fn own_mail(&self, id: QueueId, kind: OwnMailKind, to: &Mailbox, text: Vec<u8>) -> NewMessage {
+        self.meters.note_own_mail(&kind);
         NewMessage {
             message: Message {
                 id,

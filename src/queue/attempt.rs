@@ -20,8 +20,12 @@ use super::health::{Health, judge};
 use super::schedule;
 use super::shared::{Mark, Shared};
 
-/// The most that an attempt may take, whatever delivery's own time-outs come to.
+/// The most that an attempt may take, whatever delivery's own time-outs come to,
+/// besides the time that its octets take ...
 const ATTEMPT_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// ... at so many a second, as delivery counts them too: what is cut off here
+/// forgets whom it has reached.
+const RATE_MIN: u64 = 8192;
 /// The most that saying QUIT may take.
 const HANG_UP_MAX: Duration = Duration::from_secs(10);
 /// When a message is looked at again that the store could not give.
@@ -132,11 +136,12 @@ async fn attempt(shared: &Shared, job: &Job, lead: &Lead, lane: &mut Lane) -> Re
         Lead::None(why) => return shared.deliver.unroutable(job, why),
     };
     let attempt = shared.deliver.attempt(job, route, lane);
-    match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+    let limit = ATTEMPT_MAX + Duration::from_secs(job.body.size() / RATE_MIN);
+    match tokio::time::timeout(limit, attempt).await {
         Ok(report) => report,
         Err(_) => {
             tracing::error!(
-                "id={}: an attempt was ended after {ATTEMPT_MAX:?}",
+                "id={}: an attempt was ended after {limit:?}",
                 job.message.id
             );
             *lane = Lane::default();

@@ -322,8 +322,10 @@ impl Dispatcher {
         }
     }
 
-    /// Leaves a message alone for long; it stays taken.
+    /// Leaves a message alone for long; it stays taken, but no other suspect waits
+    /// for it.
     pub(super) fn park(&mut self, host: Host, id: QueueId) {
+        self.alone_now.take_if(|(h, i)| *h == host && *i == id);
         tracing::error!("id={id}: left alone for {PARKED:?}, since it can't be settled");
         self.spawn(Role::Park(host.clone(), id), async move {
             tokio::time::sleep(PARKED).await;

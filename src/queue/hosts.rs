@@ -263,13 +263,7 @@ impl Dispatcher {
 
     /// A message's outcome at a host is in the store.
     pub(super) fn settled(&mut self, host: Host, id: QueueId, rest: Rest) {
-        if self
-            .alone_now
-            .as_ref()
-            .is_some_and(|(h, i)| *h == host && *i == id)
-        {
-            self.alone_now = None;
-        }
+        self.alone_now.take_if(|(h, i)| *h == host && *i == id);
         match rest {
             Rest::Park => self.park(host, id),
             Rest::Until(next) => {

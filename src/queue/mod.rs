@@ -26,6 +26,7 @@ mod hosts;
 mod index;
 mod lane;
 mod lanes;
+mod meters;
 pub mod schedule;
 mod settings;
 mod shared;
@@ -49,6 +50,7 @@ use crate::sys::{Clock, Entropy};
 use crate::types::QueueId;
 
 pub use hand::{Handled, Order, concerned};
+pub use meters::write_figures;
 pub use settings::Settings;
 pub use stats::{SiteError, SiteStats};
 

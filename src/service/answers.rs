@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::logging::LogControl;
 use crate::control::{
     Answer, PAGE, QueueFilter, QueueStats, QueuedMessage, QueuedRecipient, Request, SiteStats,
     parse_id,
@@ -21,6 +23,7 @@ pub(super) struct Answers {
     pub(super) store: Arc<dyn Store>,
     pub(super) queue: Questions,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) log: LogControl,
 }
 
 impl Answers {
@@ -31,6 +34,10 @@ impl Answers {
             Request::QueueShow { id } => self.show(&id).await,
             Request::QueueStats => self.stats().await,
             Request::QueueHand { order } => self.hand(order, actor).await,
+            Request::LogLevel { level, seconds } => {
+                let span = seconds.map(Duration::from_secs);
+                self.log.set(level, span).map(|()| Answer::Done)
+            }
         };
         answer.unwrap_or_else(|error| Answer::Failed { error })
     }

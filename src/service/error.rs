@@ -48,6 +48,14 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The address for metrics can't be bound.
+    #[error("[metrics] bind = \"{address}\": {source}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Signals can't be received.
     #[error("signals can't be received: {0}")]
     Signals(#[source] std::io::Error),
@@ -66,11 +74,15 @@ impl ServeError {
                     | OpenError::WrongKey(_)
                     | OpenError::BadKey { .. }
             ),
+            // An address may be there, and free, a moment later.
+            Self::Ingress(StartError::Bind { .. } | StartError::Entropy(_)) => false,
             Self::Audit(audit::OpenError::Key(e)) => matches!(
                 e,
                 KeyError::Missing { .. } | KeyError::NotKey { .. } | KeyError::Differs { .. }
             ),
-            Self::Delivery(_) | Self::Ingress(_) | Self::HandedOver(_) => true,
+            Self::Delivery(_) | Self::Ingress(_) | Self::HandedOver(_) | Self::Metrics { .. } => {
+                true
+            }
             _ => false,
         }
     }

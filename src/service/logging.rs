@@ -1,24 +1,108 @@
-//! Logs to stderr, and panics that tell no content.
+//! Logs to stderr, at a level that can be changed while the daemon runs, and
+//! panics that tell no content.
+//!
+//! Holds always: the level is that of Postern's own lines; libraries are heard
+//! from `warn` on at whatever level, since nobody vouches for what they say
+//! below it. `POSTERN_LOG` goes before the configuration.
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tokio::task::AbortHandle;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// Sends logs to stderr. Level `info`, or what `POSTERN_LOG` says. systemd's
-/// journal stamps lines itself, so there the time is left out.
-pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    // A second start in one process (tests) keeps the first.
-    let _ = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        lines.without_time().try_init()
-    } else {
-        lines.try_init()
+use super::json_lines::JsonLines;
+use crate::config::{LogFormat, LogSettings};
+use crate::types::LogLevel;
+
+/// The way to change the level of the running daemon.
+#[derive(Clone)]
+pub(super) struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+    configured: LogLevel,
+    /// What will set the level back.
+    pending: Arc<Mutex<Option<AbortHandle>>>,
+}
+
+/// Sends logs to stderr. systemd's journal stamps lines itself, so there the time
+/// is left out of text lines.
+pub(super) fn start(settings: LogSettings) -> LogControl {
+    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| filter(settings.level));
+    let (filter, handle) = reload::Layer::new(filter);
+    let ansi = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Json => lines.event_format(JsonLines).boxed(),
+        LogFormat::Text => {
+            let lines = lines.with_target(false).with_ansi(ansi);
+            match std::env::var_os("JOURNAL_STREAM") {
+                Some(_) => lines.without_time().boxed(),
+                None => lines.boxed(),
+            }
+        }
     };
+    // A second start in one process (tests) keeps the first.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
+    LogControl {
+        filter: handle,
+        configured: settings.level,
+        pending: Arc::default(),
+    }
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    let others = match level {
+        LogLevel::Error => LogLevel::Error,
+        _ => LogLevel::Warn,
+    };
+    EnvFilter::new(format!("{others},postern={level}"))
+}
+
+impl LogControl {
+    /// Changes the level, for good or for a while; then it is the configured one
+    /// again. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// If logs go elsewhere.
+    pub(super) fn set(&self, level: LogLevel, span: Option<Duration>) -> Result<(), String> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(earlier) = pending.take() {
+            earlier.abort();
+        }
+        self.filter
+            .reload(filter(level))
+            .map_err(|e| e.to_string())?;
+        let Some(span) = span else {
+            tracing::warn!("log level changed: now={level}");
+            return Ok(());
+        };
+        tracing::warn!("log level changed: now={level} for={}s", span.as_secs());
+        let this = self.clone();
+        let back = tokio::spawn(async move {
+            tokio::time::sleep(span).await;
+            let level = this.configured;
+            // Whoever asked was answered long ago.
+            if this.filter.reload(filter(level)).is_ok() {
+                tracing::warn!("log level changed: now={level}");
+            }
+        });
+        *pending = Some(back.abort_handle());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogControl").finish_non_exhaustive()
+    }
 }
 
 /// A panic's message may quote what it choked on, so only its place is told.

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::answers::Answers;
-use super::{ServeError, addresses, control, handover, logging, notify, signals};
+use super::logging::LogControl;
+use super::metrics::Monitor;
+use super::signals::{self, Signals};
+use super::{ServeError, addresses, control, handover, logging, metrics, notify};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -17,14 +20,14 @@ use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
-use crate::sys::{RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 /// [`ServeError`] where it can't start; what was accepted is safe in any case.
 pub fn serve(config: Config) -> Result<(), ServeError> {
-    logging::start();
+    let log = logging::start(config.log);
     logging::hush_panics();
     // Core dumps would hold mail (design section 3.5).
     if let Err(e) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0) {
@@ -35,15 +38,16 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    runtime.block_on(run(config, handed))
+    runtime.block_on(run(config, log, handed))
 }
 
-async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError> {
+async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Result<(), ServeError> {
+    let hangup = signals::hangup().map_err(ServeError::Signals)?;
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (store, fresh) = open_spool(&config).await?;
-    let store: Arc<dyn Store> = store;
+    let (journal, fresh) = open_spool(&config).await?;
+    let store: Arc<dyn Store> = journal.clone();
 
     let deliverer = Arc::new(deliverer(&config)?);
     let outcome = Arc::new(Outcome::new(
@@ -53,6 +57,11 @@ async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError>
     ));
 
     let (stop, stopping) = watch::channel(false);
+    // Before the first message is taken in: it may be another daemon's.
+    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
+        path: config.control.clone(),
+        source,
+    })?;
     let sockets = Sockets::bind(&config.ingress.listeners, handed)?;
     let ports = ingress::Ports {
         store: Arc::clone(&store),
@@ -60,16 +69,13 @@ async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError>
         entropy: entropy.clone(),
     };
     let ingress = Ingress::serve(sockets, &config.ingress, ports, stopping.clone())?;
-    let socket = control::bind(&config.control).map_err(|source| ServeError::Control {
-        path: config.control.clone(),
-        source,
-    })?;
+    let for_metrics = metrics::bind(config.metrics).await?;
     let queue = Queue {
         settings: config.queue.clone(),
         store: Arc::clone(&store),
         fresh,
         deliver: deliverer,
-        outcome,
+        outcome: Arc::clone(&outcome),
         clock: clock.clone(),
         entropy,
         shutdown: stopping,
@@ -79,12 +85,22 @@ async fn run(config: Config, handed: Vec<TcpListener>) -> Result<(), ServeError>
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
+        log,
     };
     let answering = tokio::spawn(control::serve(socket, answers));
+    let monitor = Monitor {
+        ingress: ingress.figures(),
+        store: journal,
+        queue: queue.questions(),
+        outcome,
+        started: SystemClock.now(),
+    };
+    let _monitoring = metrics::serve(for_metrics, monitor);
+    let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
     tell_ready(&config, &ingress);
     let watchdog = notify::watchdog(Arc::clone(&store), queue.questions());
 
-    signals::stop().await.map_err(ServeError::Signals)?;
+    signals.stop().await;
     tracing::info!("stopping");
     notify::stopping();
     if let Some(watchdog) = watchdog {

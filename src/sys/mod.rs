@@ -1,4 +1,4 @@
-//! Ports to the world: clock, randomness, dialler and durable files.
+//! Ports to the world: clock, randomness, dialler, durable files, and figures.
 //!
 //! Owns every trait through which a room reaches outside, and the real
 //! implementations. Holds always: ports are values that the composition root
@@ -8,10 +8,14 @@ pub mod clock;
 pub mod dial;
 pub mod disk;
 pub mod disk_faulty;
+pub mod disk_powercut;
+mod disk_powercut_image;
 pub mod entropy;
+pub mod metrics;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
+pub use disk_powercut::{Fate, PowerCutDisk};
 pub use entropy::{Entropy, SystemEntropy};

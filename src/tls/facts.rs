@@ -89,7 +89,7 @@ fn version_word(version: ProtocolVersion) -> String {
     version.as_str().unwrap_or_default().replace('_', ".")
 }
 
-fn certificate_facts(der: &CertificateDer<'_>) -> CertificateFacts {
+pub(super) fn certificate_facts(der: &CertificateDer<'_>) -> CertificateFacts {
     // X.509 v1 is no EndEntityCert to webpki; its fingerprint must do.
     let parsed = EndEntityCert::try_from(der).ok();
     let names = parsed.iter().flat_map(|cert| cert.valid_dns_names());

@@ -17,6 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::facts::certificate_facts;
 use crate::types::{Domain, Timestamp};
 
 /// Why a certificate and key can't be served.
@@ -149,6 +150,13 @@ impl Identity {
     #[must_use]
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.current().cert.clone()
+    }
+
+    /// When the listener's own certificate ends.
+    #[must_use]
+    pub fn not_after(&self) -> Option<Timestamp> {
+        let current = self.current();
+        certificate_facts(current.cert.first()?).not_after
     }
 
     fn current(&self) -> Arc<CertifiedKey> {
@@ -286,6 +294,13 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&place.join(SELF_SIGNED)), 0o600);
         assert_eq!(mode(&place), 0o700);
+        assert!(
+            first
+                .not_after()
+                .unwrap()
+                .to_string()
+                .starts_with("2036-11-28")
+        );
         let chain = first.chain();
         let cert = webpki::EndEntityCert::try_from(&chain[0]).unwrap();
         assert_eq!(

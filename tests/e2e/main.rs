@@ -2,8 +2,8 @@
 //!
 //! Every test has a daemon of its own, on a folder, ports and loopback addresses of its own, and
 //! knows of it only the command line, the configuration and the wire. No foreign software is
-//! needed, but for `order.rs` and `sandbox.rs`, which run the daemon under strace, and `service.rs`,
-//! where Python plays systemd.
+//! needed, but for `order.rs` and `sandbox.rs`, which run the daemon under strace, `service.rs`,
+//! where Python plays systemd, and `prometheus.rs`; tests/run fetches these.
 //!
 //! | file | shows |
 //! | --- | --- |
@@ -16,6 +16,9 @@
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
 //! | `audit.rs` | that the audit is one chain, and that a change in it is found |
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
+//! | `logging.rs` | that the log has the words of docs/logging.md |
+//! | `prometheus.rs` | that Prometheus takes metrics, rules and the dashboard's queries |
+//! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
 //! | `world.rs`, `dsn.rs` | the world they live in, and a reader of delivery reports |
@@ -33,8 +36,11 @@ mod damage;
 mod delivery;
 mod dsn;
 mod full;
+mod logging;
+mod metrics;
 mod operator;
 mod order;
+mod prometheus;
 mod queue_hand;
 mod relay;
 mod sandbox;

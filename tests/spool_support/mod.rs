@@ -2,6 +2,9 @@
 //! still, a sink that remembers, ways to open and copy a spool.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod ledger;
+pub mod powercut;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -9,26 +9,31 @@ use tokio::time::Instant;
 
 use super::board::Board;
 use super::kept::Kept;
+use super::walk::Walk;
 use crate::delivery::failure;
 use crate::delivery::session::{Outcome, Transaction};
-use crate::types::{Job, Permit, Required};
+use crate::types::{Permit, Required};
 
 /// Recipients in one transaction.
 const RECIPIENTS_MAX: usize = 100;
 
 /// Sends the message to all who are open, in as many transactions as it takes.
-/// Gives the connection back if it can serve more. One that was dead before a
+/// Gives the connection back if it can serve more. No transaction begins when the
+/// attempt's time is over: an attempt that is cut off forgets whom it has reached
+/// already, so a far side that takes one recipient at a time, slowly, would get
+/// its copies again and again. One that was dead before a
 /// word was answered leaves the board as it was, for a fresh one.
 pub(super) async fn transact(
     mut kept: Box<Kept>,
-    job: &Job,
+    walk: &Walk<'_>,
     required: &Required,
     board: &mut Board<'_>,
 ) -> Option<Box<Kept>> {
     let reused = kept.messages > 0;
     let mut waiting = board.open();
     let mut first = true;
-    while !waiting.is_empty() {
+    let job = walk.job;
+    while !waiting.is_empty() && Instant::now() < walk.until {
         let rest = waiting.split_off(waiting.len().min(RECIPIENTS_MAX));
         let batch = std::mem::replace(&mut waiting, rest);
         // No permit, no MAIL FROM.

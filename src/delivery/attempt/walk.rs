@@ -153,7 +153,7 @@ impl Deliverer {
             }
             match self.open(hop, purpose).await {
                 Ok(kept) => {
-                    let after = transact(Box::new(kept), walk.job, required, board).await;
+                    let after = transact(Box::new(kept), walk, required, board).await;
                     keep(lane, after).await;
                 }
                 Err(refusal) => {
@@ -180,7 +180,7 @@ impl Deliverer {
                 && kept.reaches(required)
         });
         let Some(kept) = kept else { return };
-        let after = transact(kept, walk.job, required, board).await;
+        let after = transact(kept, walk, required, board).await;
         keep(lane, after).await;
     }
 }

@@ -17,6 +17,11 @@ const MECHANISMS: [&str; 2] = ["PLAIN", "LOGIN"];
 
 impl Session {
     pub(super) fn obey(&mut self, command: Command) {
+        use Command::{Ehlo, Helo, Help, Noop, Rset, Vrfy};
+        let leads_nowhere = matches!(command, Ehlo(_) | Helo(_) | Rset | Noop | Vrfy | Help);
+        if leads_nowhere && !self.count_idle() {
+            return;
+        }
         match command {
             Command::Ehlo(name) => self.ehlo(name),
             Command::Helo(name) => self.helo(name),

@@ -87,7 +87,10 @@ impl Session {
 
     pub(super) fn committed(&mut self, result: Result<(), SpoolError>) {
         match (result, self.committing.take()) {
-            (Ok(()), Some(id)) => self.reply(&replies::queued(id)),
+            (Ok(()), Some(id)) => {
+                self.idle_commands = 0;
+                self.reply(&replies::queued(id));
+            }
             (Err(SpoolError::Closed), _) => self.close_with(&replies::shutting_down()),
             (Err(error), _) => self.reply(&replies::spool(&error)),
             (Ok(()), None) => self.close_with(&replies::internal()),

@@ -88,6 +88,8 @@ pub struct Session {
     /// The message whose commit is waited for.
     committing: Option<QueueId>,
     errors: u32,
+    /// Commands since the last message that led to none.
+    idle_commands: u32,
 }
 
 /// Octets received and not yet looked at; content, so absent from `Debug`.
@@ -119,6 +121,7 @@ impl Session {
             transaction: None,
             committing: None,
             errors: 0,
+            idle_commands: 0,
             rules,
         };
         session.reply(&replies::greeting(&session.rules.hostname));
@@ -250,15 +253,31 @@ impl Session {
     /// A reply that counts as the client's error. From [`ERRORS_SOFT`] on it is
     /// slow, at [`ERRORS_HARD`] the last.
     fn refuse(&mut self, reply: &Reply) {
+        if self.count_error() {
+            self.reply(reply);
+        }
+    }
+
+    /// Whether the session goes on.
+    fn count_error(&mut self) -> bool {
         self.errors += 1;
         if self.errors >= ERRORS_HARD {
-            return self.close_with(&replies::too_many_errors());
+            self.close_with(&replies::too_many_errors());
+            return false;
         }
         if self.errors >= ERRORS_SOFT {
             self.flush();
             self.actions.push_back(Action::Pause(TARPIT));
         }
-        self.reply(reply);
+        true
+    }
+
+    /// A command that leads to no message. From [`IDLE_COMMANDS_MAX`] on each
+    /// counts as an error, or a client that never sends anything could keep its
+    /// connection, and us busy, for ever. Whether the session goes on.
+    fn count_idle(&mut self) -> bool {
+        self.idle_commands = self.idle_commands.saturating_add(1);
+        self.idle_commands <= IDLE_COMMANDS_MAX || self.count_error()
     }
 
     fn close_with(&mut self, reply: &Reply) {
@@ -308,6 +327,8 @@ enum Progress {
 const ERRORS_SOFT: u32 = 10;
 /// Errors after which the session ends.
 const ERRORS_HARD: u32 = 20;
+/// Commands that lead to no message, between two messages.
+const IDLE_COMMANDS_MAX: u32 = 100;
 /// How slow.
 const TARPIT: Duration = Duration::from_secs(2);
 /// Octets of replies gathered before they are sent, although more commands wait.

@@ -304,3 +304,19 @@ fn the_ticket_says_who_and_how() {
         ("[::]:587", "ESMTPSA")
     );
 }
+
+#[test]
+fn a_client_that_sends_nothing_is_not_kept_for_ever() {
+    let mut driven = Driven::logged_in();
+    let replies = driven.codes("NOOP\r\n".repeat(1000));
+    assert!(driven.closed && replies.len() < 130, "{}", replies.len());
+    assert_eq!(replies.last(), Some(&421));
+    // What sends messages may ask in between as it likes.
+    let mut driven = Driven::logged_in();
+    for _ in 0..5 {
+        driven.say("NOOP\r\n".repeat(90));
+        driven.say("MAIL FROM:<a@clinic.example>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
+        driven.say(format!("{HEADER}\r\n.\r\n"));
+    }
+    assert_eq!((driven.commits.len(), driven.closed), (5, false));
+}

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::world::{Act, HOUR, World};
-use crate::types::{Reason, Stage, State};
+use crate::queue::dispatcher::Dispatcher;
+use crate::types::{Host, QueueId, Reason, Stage, State};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_an_attempt_is_a_deferral() {
@@ -122,4 +123,17 @@ async fn a_suspect_whose_site_is_down_does_not_block_the_others() {
     assert_eq!(world.open().await, 2);
     world.deliver.does(|_| Act::Deliver);
     world.until_empty(HOUR).await;
+}
+
+/// A suspect that panics in its attempt and again while that is settled.
+#[tokio::test(start_paused = true)]
+async fn a_parked_suspect_does_not_block_the_others() {
+    let mut dispatcher = Dispatcher::new(World::new().shared());
+    let (host, id) = (
+        Host::parse("poison.example").unwrap(),
+        QueueId::from_octets([7; 12]),
+    );
+    dispatcher.alone_now = Some((host.clone(), id));
+    dispatcher.park(host, id);
+    assert_eq!(dispatcher.alone_now, None);
 }

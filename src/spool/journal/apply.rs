@@ -113,6 +113,14 @@ pub(super) fn settle(
     Ok(())
 }
 
+/// Notes that a segment says where the one before it ends, if `length` octets are
+/// in that one's file: what lies behind the end was refused, and would come back.
+pub(super) fn follow(txn: &mut Txn<'_>, segment: u32, previous: Position, length: u64) {
+    if length > previous.offset {
+        txn.pin(segment, previous.segment);
+    }
+}
+
 /// Whether a settlement may be made: the message has something open (or dead, to
 /// be removed), and every change names one of its recipients.
 pub(super) fn may_settle(entry: &Entry, changes: &[RecipientChange]) -> bool {

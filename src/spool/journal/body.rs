@@ -133,7 +133,7 @@ impl Cursor {
                 return Ok(Some(piece));
             }
             self.span += 1;
-            self.done = 0;
+            self.done -= span.octets;
         }
     }
 
@@ -188,8 +188,11 @@ impl Cursor {
         Ok((segment, header))
     }
 
-    /// Looks up where compaction has put the message; its runs are cut alike.
+    /// Looks up where compaction has put the message. Its runs may be cut in other
+    /// places there, so the reading goes on by how much was given out in all.
     fn follow(&mut self) -> Result<(), BodyError> {
+        let before = self.spans.iter().flatten().take(self.span);
+        let given: u64 = before.map(|span| span.octets).sum::<u64>() + self.done;
         let place = match self.core.entry(self.id) {
             Ok(Some(entry)) => entry.place,
             Ok(None) => return Err(BodyError::Gone),
@@ -199,6 +202,8 @@ impl Cursor {
         self.place = place;
         self.spans = None;
         self.record = None;
+        self.span = 0;
+        self.done = given;
         Ok(())
     }
 

@@ -58,7 +58,12 @@ impl Checkpoint {
     /// # Errors
     /// What the disk says; the file is made anew next time.
     pub(super) fn write(&mut self, position: Position) -> io::Result<()> {
-        let epoch = self.epoch + 1;
+        let mut epoch = self.epoch + 1;
+        if self.file.is_none() {
+            // A new file begins with the even slot, so the next write must not
+            // be to that one, which is then the only whole one.
+            epoch += epoch % 2;
+        }
         let slot = encode(epoch, position);
         match self.file.take() {
             Some(file) => {
@@ -174,13 +179,27 @@ mod tests {
             let (_, found) = Checkpoint::open(Arc::clone(&disk), path.clone());
             assert_eq!(found, Some(at(offset)));
         }
-        // The fifth write went to the odd slot; tear it.
+        // The fifth write went to the even slot; tear it.
         let file = disk.open(&path, false).unwrap();
-        file.write_all_at(&[0xFF; 5], STRIDE + 10).unwrap();
+        file.write_all_at(&[0xFF; 5], 10).unwrap();
         let (mut checkpoint, found) = Checkpoint::open(Arc::clone(&disk), path.clone());
         assert_eq!(found, Some(at(4)));
         checkpoint.write(at(6)).unwrap();
         let (_, found) = Checkpoint::open(disk, path);
         assert_eq!(found, Some(at(6)));
+    }
+
+    #[test]
+    fn the_second_write_leaves_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let at = |offset| Position { segment: 3, offset };
+        let (mut checkpoint, _) = Checkpoint::open(Arc::clone(&disk), path.clone());
+        checkpoint.write(at(1)).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        checkpoint.write(at(2)).unwrap();
+        let second = std::fs::read(&path).unwrap();
+        assert!(second.starts_with(&first));
     }
 }

@@ -11,7 +11,9 @@
 //! leaves such a record to be found, as a duplicate at worst.)
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -70,10 +72,10 @@ impl Committer {
                 }
             }
             if !work.is_empty() {
-                self.commit(work);
+                self.survive(|me| me.commit(work));
             }
             if !wakers.is_empty() {
-                self.look_after();
+                self.survive(Self::look_after);
             }
             // Nobody waits for these answers any more if sending fails.
             for waker in wakers {
@@ -87,6 +89,17 @@ impl Committer {
                 return;
             }
         }
+    }
+
+    /// Does something that may panic: a port, the database, a mistake here. The
+    /// callers then hear [`SpoolError::Closed`]; what was written is in doubt, and
+    /// so is the index, so both are made anew before anything else is.
+    fn survive(&mut self, with: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| with(self))).is_ok() {
+            return;
+        }
+        self.fall_sick(io::Error::other("the spool's own thread panicked"));
+        self.core.index_failed(IndexError::Panicked);
     }
 
     fn gather(&mut self, first: Job) -> Vec<Job> {
@@ -110,7 +123,7 @@ impl Committer {
             return group.into_iter().for_each(|job| refuse(job, &error));
         }
         let weight = group.iter().map(Job::weight).sum::<usize>() as u64;
-        if self.head.is_full(weight)
+        if self.head.is_full(weight, self.core.segment_size())
             && let Err(error) = self.roll()
         {
             let error = self.fall_sick(error);
@@ -120,17 +133,20 @@ impl Committer {
             Ok(stage) => stage,
             Err((staged, error)) => {
                 self.head.discard();
-                let error = Arc::new(io::Error::other(error));
+                self.core.index_failed(error);
+                let error = Arc::new(io::Error::other("the index failed"));
                 return staged.into_iter().for_each(|s| s.fail(&error));
             }
         };
         if staged.is_empty() {
             return;
         }
+        let begun = Instant::now();
         if let Err(error) = self.head.write() {
             let error = self.fall_sick(error);
             return staged.into_iter().for_each(|s| s.fail(&error));
         }
+        self.core.meters.flushed(begun.elapsed(), staged.len());
         self.enter(finished, &staged);
         let core = Arc::clone(&self.core);
         staged.into_iter().for_each(|s| s.succeed(&core));
@@ -143,6 +159,7 @@ impl Committer {
         group: Vec<Job>,
     ) -> Result<(Vec<Staged>, Finished), (Vec<Staged>, IndexError)> {
         let room = self.core.room();
+        let previous = self.head.take_previous();
         let guard = self
             .core
             .index
@@ -156,17 +173,14 @@ impl Committer {
         };
         let books = self.core.books().clone();
         let mut stage = Stage::new(&self.core, &mut self.head, Txn::new(index, &books), room);
+        if let Some(previous) = previous {
+            stage.follow(previous);
+        }
         for job in group {
             stage.add(job);
         }
         let result = stage.finish();
         drop(guard);
-        if let Err((_, error)) = &result {
-            tracing::error!(%error, "the spool's index failed and will be rebuilt from the journal");
-            let mut health = self.core.health();
-            health.needs_rebuild = true;
-            health.sick = Some(Arc::new(io::Error::other("the index failed")));
-        }
         result
     }
 
@@ -208,7 +222,10 @@ impl Committer {
     fn enter_follow(&mut self) {
         match self.stage(Vec::new()) {
             Ok((_, finished)) => self.enter(finished, &[]),
-            Err(_) => self.head.discard(),
+            Err((_, error)) => {
+                self.head.discard();
+                self.core.index_failed(error);
+            }
         }
     }
 

@@ -26,13 +26,13 @@ use super::pages::read_layout;
 use super::payload::{Place, Position, SettlementHead, decode};
 use super::record::Kind;
 use super::scan::{Item, Scan};
-use super::segments::{SEGMENT_SIZE, SegmentError};
+use super::segments::SegmentError;
 
 /// Below this share of live octets a segment is compacted, in percent.
 const LIVE_SHARE: u64 = 20;
-/// Dead octets that are borne before the oldest segment is compacted whatever
-/// its share: it pins newer ones, which may be all dead.
-const DEAD_BORNE: u64 = 4 * SEGMENT_SIZE;
+/// Dead octets that are borne, in segments, before the oldest one is compacted
+/// whatever its share: it pins newer ones, which may be all dead.
+const DEAD_BORNE: u64 = 4;
 /// Messages moved in one step.
 const STEP: usize = 32;
 /// Octets moved in one step.
@@ -43,7 +43,12 @@ const STEP_OCTETS: u64 = 4 << 20;
 /// The second rule bounds the disk: since pins go to older segments only, the
 /// oldest has none, and once emptied it goes and frees others. Moving it costs
 /// at most one octet written for each dead octet there is.
-pub(super) fn choose(books: &Books, checkpoint: Position, stuck: &[u32]) -> Option<u32> {
+pub(super) fn choose(
+    books: &Books,
+    segment_size: u64,
+    checkpoint: Position,
+    stuck: &[u32],
+) -> Option<u32> {
     let may = |number: u32| {
         number < checkpoint.segment
             && books.live_in(number) > 0
@@ -66,7 +71,7 @@ pub(super) fn choose(books: &Books, checkpoint: Position, stuck: &[u32]) -> Opti
         .lengths
         .keys()
         .find(|number| !books.unreadable.contains(number))?;
-    (dead > DEAD_BORNE.max(live) && may(*oldest)).then_some(*oldest)
+    (dead > live.max(DEAD_BORNE * segment_size) && may(*oldest)).then_some(*oldest)
 }
 
 /// A segment being emptied.
@@ -151,6 +156,10 @@ impl Compaction {
                 Ok(Err(error)) => return Err(io::Error::other(error)),
                 Err(_) => return Err(io::Error::other("the committer has ended")),
             }
+        }
+        if self.queue.is_empty() {
+            // Whom the reading did not find, another one will not find either.
+            self.is_stuck |= core.books().live_in(self.segment) > 0;
         }
         Ok(!self.queue.is_empty())
     }
@@ -255,6 +264,7 @@ fn send(jobs: &mpsc::Sender<Job>, job: Job) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::segments::SEGMENT_SIZE;
     use super::*;
 
     /// Segments of 100 octets each (the rules go by shares), with these live.
@@ -273,28 +283,31 @@ mod tests {
     #[test]
     fn the_emptiest_sparse_segment_goes_first() {
         let books = books(&[(1, 80), (2, 19), (3, 5), (4, 0), (5, 1)], 100);
-        assert_eq!(choose(&books, behind(5), &[]), Some(3));
-        assert_eq!(choose(&books, behind(5), &[3]), Some(2));
-        assert_eq!(choose(&books, behind(5), &[2, 3]), None);
+        assert_eq!(choose(&books, SEGMENT_SIZE, behind(5), &[]), Some(3));
+        assert_eq!(choose(&books, SEGMENT_SIZE, behind(5), &[3]), Some(2));
+        assert_eq!(choose(&books, SEGMENT_SIZE, behind(5), &[2, 3]), None);
         let mut pending = books;
         pending.add_pending(3);
-        assert_eq!(choose(&pending, behind(5), &[]), Some(2));
+        assert_eq!(choose(&pending, SEGMENT_SIZE, behind(5), &[]), Some(2));
         pending.drop_pending(3);
-        assert_eq!(choose(&pending, behind(5), &[]), Some(3));
+        assert_eq!(choose(&pending, SEGMENT_SIZE, behind(5), &[]), Some(3));
     }
 
     #[test]
     fn much_that_is_dead_moves_the_oldest() {
         let half = SEGMENT_SIZE / 2;
         let some: Vec<_> = (1..=8).map(|n| (n, half)).collect();
-        assert_eq!(choose(&books(&some, SEGMENT_SIZE), behind(9), &[]), None);
+        assert_eq!(
+            choose(&books(&some, SEGMENT_SIZE), SEGMENT_SIZE, behind(9), &[]),
+            None
+        );
         let mut pinned = books(&some, SEGMENT_SIZE);
         for number in 2..=8 {
             pinned.live.insert(number, 0);
             pinned.pins.insert(number, [1].into());
         }
         assert_eq!(pinned.free(behind(9)), None);
-        assert_eq!(choose(&pinned, behind(9), &[]), Some(1));
+        assert_eq!(choose(&pinned, SEGMENT_SIZE, behind(9), &[]), Some(1));
         pinned.live.insert(1, 0);
         // One frees the next.
         for number in 1..=8 {

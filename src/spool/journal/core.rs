@@ -21,9 +21,11 @@ use super::events::Events;
 use super::index::{Index, IndexError};
 use super::keys::SecretKey;
 use super::locate::{Located, locate};
+use super::meters::Meters;
 use super::pages::read_statuses;
 use super::payload::{Place, decode};
-use super::segments::{SegmentError, Segments};
+use super::rebuild;
+use super::segments::{SEGMENT_SIZE, SegmentError, Segments};
 use super::slots::Slots;
 
 /// Octets kept for settlements and DSNs while intake is refused, at most.
@@ -44,6 +46,7 @@ pub(super) struct Core {
     pub(super) fresh: FreshSender,
     pub(super) slots: Slots,
     pub(super) health: Mutex<Health>,
+    pub(super) meters: Meters,
     pub(super) lock: Mutex<Option<std::fs::File>>,
 }
 
@@ -89,6 +92,12 @@ impl Core {
     /// Octets kept free of intake.
     pub(super) fn reserve(&self) -> u64 {
         RESERVE.min(self.settings.max_size / 8)
+    }
+
+    /// Octets after which a new segment is begun. Nothing in the head is ever
+    /// freed, so it must be a small part of what the spool may take.
+    pub(super) fn segment_size(&self) -> u64 {
+        SEGMENT_SIZE.min(self.settings.max_size / 16)
     }
 
     /// Octets that intake may still take.
@@ -138,9 +147,14 @@ impl Core {
     pub(super) fn index_failed(&self, error: IndexError) -> SpoolError {
         tracing::error!(%error, "the spool's index failed and will be rebuilt from the journal");
         let error = Arc::new(io::Error::other(error));
-        let mut health = self.health();
-        health.needs_rebuild = true;
-        health.sick.get_or_insert_with(|| Arc::clone(&error));
+        let was_noted = {
+            let mut health = self.health();
+            health.sick.get_or_insert_with(|| Arc::clone(&error));
+            std::mem::replace(&mut health.needs_rebuild, true)
+        };
+        if !was_noted && let Err(error) = rebuild::mark_failed(&*self.disk, &self.index_folder()) {
+            tracing::warn!(%error, "should the process end now, the failed index may be trusted");
+        }
         SpoolError::Sick(error)
     }
 

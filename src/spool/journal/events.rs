@@ -41,9 +41,13 @@ impl Events {
         if self.owed.is_some() || events.is_empty() {
             return;
         }
-        if let Err(error) = self.sink.append(events) {
-            tracing::error!(%error, "the audit did not take events; they stay in the journal");
-            self.owed = Some(at);
+        // Stays so should the sink panic.
+        self.owed = Some(at);
+        match self.sink.append(events) {
+            Ok(()) => self.owed = None,
+            Err(error) => {
+                tracing::error!(%error, "the audit did not take events; they stay in the journal");
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::keys::KeyError;
 use super::payload::{FollowHead, Position, encode};
 use super::record::{Draft, Kind};
 use super::scan::{Item, Scan};
-use super::segments::{SEGMENT_SIZE, Segment};
+use super::segments::Segment;
 
 /// The head.
 pub(super) struct Head {
@@ -25,8 +25,12 @@ pub(super) struct Head {
     buffer: Vec<u8>,
     /// The number of the next segment; grows with every try.
     next: u32,
+    /// Where the segment before it ends, until that is in the index.
+    previous: Option<Position>,
 }
 
+/// No segment ends before this, its first record.
+const FOLLOW_MAX: u64 = 1024;
 /// Buffers larger than this are given back after use.
 const BUFFER_KEPT: usize = 16 << 20;
 
@@ -45,6 +49,7 @@ impl Head {
             end: 0,
             buffer: Vec::new(),
             next: number.saturating_add(1),
+            previous,
         };
         let follow = encode(&FollowHead { previous }).map_err(io::Error::other)?;
         let mut salt = [0; 16];
@@ -65,6 +70,11 @@ impl Head {
     /// Which segment.
     pub(super) fn number(&self) -> u32 {
         self.segment.number
+    }
+
+    /// Where the segment before it ends, once.
+    pub(super) fn take_previous(&mut self) -> Option<Position> {
+        self.previous.take()
     }
 
     /// Octets of it that are durable.
@@ -88,9 +98,10 @@ impl Head {
         }
     }
 
-    /// Whether so many octets more are too many for this segment.
-    pub(super) fn is_full(&self, octets: u64) -> bool {
-        self.end + octets > SEGMENT_SIZE
+    /// Whether so many octets more are too many for a segment of `size`. What is
+    /// larger than a segment has one of its own.
+    pub(super) fn is_full(&self, octets: u64, size: u64) -> bool {
+        self.end > size.min(FOLLOW_MAX) && self.end + octets > size
     }
 
     /// Seals a record behind what is already in the buffer; gives its length.
@@ -136,10 +147,7 @@ impl Head {
             }
             Err(error) => {
                 // As far as that can be done; the next opening tidies up too.
-                if core.segments.remove(number).is_err() {
-                    core.segments.forget(number);
-                    let _ = core.segments.remove_key(number);
-                }
+                let _ = core.segments.remove(number);
                 Err(error)
             }
         }

@@ -35,7 +35,7 @@ pub(super) enum IndexError {
     #[error("{0}")]
     Sled(#[from] sled::Error),
     /// sled panicked on its own files.
-    #[error("the database panicked while it was opened")]
+    #[error("the database panicked")]
     Panicked,
     /// A value is not what was written under its key.
     #[error("a value is damaged")]
@@ -72,7 +72,7 @@ impl Flusher {
     /// # Errors
     /// [`IndexError`].
     pub(super) fn flush(&self) -> Result<(), IndexError> {
-        self.0.flush()?;
+        calm(|| self.0.flush())?;
         Ok(())
     }
 }
@@ -101,9 +101,7 @@ impl Index {
             .cache_capacity(CACHE)
             // Flushed by the keeper, together with the checkpoint.
             .flush_every_ms(None);
-        // sled 0.34 asserts on damaged files instead of saying so.
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| IndexError::Panicked)??;
+        let db = calm(|| config.open())?;
         let mut session = [0; 8];
         entropy
             .fill(&mut session)
@@ -122,7 +120,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.db.get(key)? {
+        match calm(|| self.db.get(key))? {
             None => Ok(None),
             Some(sealed) => self.unseal(key, &sealed).map(Some),
         }
@@ -133,12 +131,9 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub(super) fn seek(&self, prefix: &[u8], from: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.db.range(from..).next() {
+        match calm(|| self.db.range(from..).next().transpose())? {
             None => Ok(None),
-            Some(pair) => {
-                let (key, _) = pair?;
-                Ok(key.starts_with(prefix).then(|| key.to_vec()))
-            }
+            Some((key, _)) => Ok(key.starts_with(prefix).then(|| key.to_vec())),
         }
     }
 
@@ -153,8 +148,8 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<Pair>, IndexError> {
         let mut pairs = Vec::new();
-        for pair in self.db.range(from..).take(limit) {
-            let (key, sealed) = pair?;
+        let mut range = self.db.range(from..).take(limit);
+        while let Some((key, sealed)) = calm(|| range.next().transpose())? {
             if !key.starts_with(prefix) {
                 break;
             }
@@ -178,7 +173,7 @@ impl Index {
                 }
             }
         }
-        Ok(self.db.apply_batch(batch)?)
+        calm(|| self.db.apply_batch(batch))
     }
 
     /// A handle to flush by, without holding up whoever changes the index.
@@ -232,6 +227,11 @@ impl Index {
         subkeys.insert(session, Arc::clone(&subkey));
         Ok(subkey)
     }
+}
+
+/// sled 0.34 asserts on damaged files instead of saying so.
+fn calm<T>(with: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+    Ok(catch_unwind(AssertUnwindSafe(with)).map_err(|_| IndexError::Panicked)??)
 }
 
 fn nonce(counter: [u8; 8]) -> Nonce {

@@ -272,7 +272,12 @@ impl Keeper {
     fn choose(&self) -> Option<Compaction> {
         let number = {
             let books = self.core.books();
-            super::compact::choose(&books, self.checkpoint.position(), &self.stuck)?
+            super::compact::choose(
+                &books,
+                self.core.segment_size(),
+                self.checkpoint.position(),
+                &self.stuck,
+            )?
         };
         match Compaction::begin(&self.core, number) {
             Ok(compaction) => Some(compaction),

@@ -28,6 +28,7 @@ mod job;
 mod keeper;
 mod keys;
 mod locate;
+mod meters;
 mod open;
 mod pages;
 mod payload;
@@ -44,6 +45,7 @@ mod stage;
 mod staged;
 mod store;
 mod txn;
+mod unlock;
 
 pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
 pub use store::JournalStore;

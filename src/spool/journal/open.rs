@@ -6,9 +6,7 @@
 //! segment is begun, so that no file whose end is in doubt is written again.
 //! Called by the service, once.
 
-use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::sync::mpsc;
@@ -18,32 +16,34 @@ use crate::types::QueueId;
 
 use super::super::fresh::FreshSender;
 use super::super::rules::IdMaker;
-use super::super::{EventSink, FreshReceiver, MasterKey, Settings};
+use super::super::{EventSink, FreshReceiver, Settings};
 use super::books::Books;
-use super::checkpoint::{Checkpoint, take_clean_mark, write_new};
+use super::checkpoint::{Checkpoint, take_clean_mark};
 use super::committer::Committer;
 use super::core::{Core, Health, get_entry};
 use super::events::Events;
 use super::head::Head;
 use super::index::Index;
 use super::keeper::Keeper;
-use super::keys::{KEY_LEN, SecretKey, WRAPPED_LEN};
+use super::keys::SecretKey;
+use super::meters::Meters;
 use super::payload::Position;
 use super::rebuild::{self, Rebuilt, move_aside};
 use super::replay::{Replay, ReplayError, Start};
 use super::report::{OpenError, Opened, RebuildReason};
-use super::segments::{self, SegmentError, Segments};
+use super::segments::Segments;
 use super::slots::Slots;
 use super::store::JournalStore;
+use super::unlock::{lock, make_folder, tidy};
 
 /// Jobs that may wait; with bodies of 1 MiB at most, a bound on memory too.
 const JOBS: usize = 1024;
 
 /// The ports and settings of an opening.
-struct Opening {
-    settings: Settings,
-    disk: Arc<dyn Disk>,
-    entropy: Arc<dyn Entropy>,
+pub(super) struct Opening {
+    pub(super) settings: Settings,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) entropy: Arc<dyn Entropy>,
 }
 
 /// What recovery came to.
@@ -84,10 +84,11 @@ impl Opening {
     ) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), OpenError> {
         let folder = self.settings.folder.clone();
         let seg = folder.join("seg");
-        self.folder(|disk| disk.create_folder(&seg))?;
+        self.folder(|disk| make_folder(disk, &seg))?;
         let lock = lock(&folder)?;
         let segments = self.segments(&seg)?;
         let index_key = self.check_keys(&segments)?;
+        self.folder(|disk| tidy(disk, &segments))?;
         let clean = self.folder(|disk| take_clean_mark(disk, &folder.join("clean")))?;
         let (slots, marked) = self.folder(|disk| Slots::open(disk, &folder.join("inflight")))?;
         let (checkpoint, vouched) =
@@ -95,6 +96,8 @@ impl Opening {
         let mut events = Events::new(events);
         events.begin();
         let mut recovered = self.recover(&segments, &index_key, &mut events, vouched)?;
+        let durable = vouched.unwrap_or_default();
+        self.folder(|_| segments.secure(durable, recovered.end))?;
         recovered.report.was_clean = clean.is_some();
         let suspects = match clean {
             Some(_) => Vec::new(),
@@ -111,6 +114,7 @@ impl Opening {
             fresh,
             slots,
             health: Mutex::new(Health::default()),
+            meters: Meters::default(),
             lock: Mutex::new(Some(lock)),
             settings: self.settings,
             disk: self.disk,
@@ -127,96 +131,18 @@ impl Opening {
     }
 
     /// Does something in the spool's folder.
-    fn folder<T>(&self, with: impl FnOnce(&dyn Disk) -> io::Result<T>) -> Result<T, OpenError> {
+    pub(super) fn folder<T>(
+        &self,
+        with: impl FnOnce(&dyn Disk) -> io::Result<T>,
+    ) -> Result<T, OpenError> {
         with(&*self.disk).map_err(|source| self.bad_folder(source))
     }
 
-    fn bad_folder(&self, source: io::Error) -> OpenError {
+    pub(super) fn bad_folder(&self, source: io::Error) -> OpenError {
         OpenError::Folder {
             path: self.settings.folder.clone(),
             source,
         }
-    }
-
-    /// The segments, under the master key, which is made if there are none.
-    fn segments(&self, seg: &Path) -> Result<Segments, OpenError> {
-        let path = self.settings.master_key.path();
-        let master = match self.disk.read(path, KEY_LEN) {
-            Ok(octets) => SecretKey::take(octets).map_err(|e| OpenError::BadKey {
-                path: path.to_owned(),
-                source: io::Error::new(io::ErrorKind::InvalidData, e),
-            })?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                if let MasterKey::Credential(path) = &self.settings.master_key {
-                    return Err(OpenError::MissingCredential(path.clone()));
-                }
-                if !self.is_empty(seg)? {
-                    return Err(OpenError::MissingKey(path.to_owned()));
-                }
-                self.make_master_key(path)?
-            }
-            Err(source) => {
-                return Err(OpenError::BadKey {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        };
-        let segments = Segments::new(Arc::clone(&self.disk), seg.to_owned(), master);
-        self.folder(|disk| tidy(disk, &segments))?;
-        Ok(segments)
-    }
-
-    fn is_empty(&self, seg: &Path) -> Result<bool, OpenError> {
-        let index_key = self.settings.folder.join("index.key");
-        let named = self.folder(|disk| segments::named(disk, seg))?;
-        let listed = self.folder(|disk| disk.list(&self.settings.folder))?;
-        Ok(named.is_empty() && !listed.contains(&index_key))
-    }
-
-    fn make_master_key(&self, path: &Path) -> Result<SecretKey, OpenError> {
-        let key = SecretKey::generate(&*self.entropy)?;
-        let made = || {
-            if let Some(folder) = path.parent() {
-                self.disk.create_folder(folder)?;
-            }
-            write_new(&*self.disk, path, key.octets()).map(|_| ())
-        };
-        made().map_err(|source| OpenError::BadKey {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(key)
-    }
-
-    /// Finds out whether the master key is the right one; gives the index's key,
-    /// a new one if there is none (then the old index can't be read).
-    fn check_keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
-        let path = self.settings.folder.join("index.key");
-        let stored = self
-            .disk
-            .read(&path, WRAPPED_LEN)
-            .ok()
-            .and_then(|wrapped| SecretKey::unwrap(&wrapped, segments.master()).ok());
-        if let Some(key) = stored {
-            return Ok(Arc::new(key));
-        }
-        let numbers = self.folder(|_| segments.numbers())?;
-        let opens = |number: &u32| !matches!(segments.get(*number), Err(SegmentError::Damaged));
-        let has_index_key = self
-            .folder(|disk| disk.list(&self.settings.folder))?
-            .contains(&path);
-        if !numbers.iter().any(opens) && (has_index_key || !numbers.is_empty()) {
-            return Err(OpenError::WrongKey(
-                self.settings.master_key.path().to_owned(),
-            ));
-        }
-        let key = SecretKey::generate(&*self.entropy)?;
-        let wrapped = key
-            .wrap(segments.master())
-            .map_err(|e| self.bad_folder(io::Error::other(e)))?;
-        self.folder(|disk| write_new(disk, &path, &wrapped).map(|_| ()))?;
-        Ok(Arc::new(key))
     }
 
     /// Brings index and journal together.
@@ -229,7 +155,7 @@ impl Opening {
     ) -> Result<Recovered, OpenError> {
         let durable = vouched.unwrap_or_default();
         let mut replay = self.replay(segments)?;
-        let reason = match self.trust(&replay, segments, key, vouched) {
+        let reason = match self.trust(&replay, key, vouched) {
             Ok((index, mut books)) => {
                 let start = Start {
                     index: books.applied,
@@ -304,7 +230,6 @@ impl Opening {
     fn trust(
         &self,
         replay: &Replay<'_>,
-        segments: &Segments,
         key: &Arc<SecretKey>,
         vouched: Option<Position>,
     ) -> Result<(Index, Books), RebuildReason> {
@@ -312,6 +237,9 @@ impl Opening {
         let listed = self.disk.list(&folder).unwrap_or_default();
         if listed.is_empty() {
             return Err(RebuildReason::Missing);
+        }
+        if rebuild::is_marked(&*self.disk, &folder) {
+            return Err(RebuildReason::Failed);
         }
         let vouched = vouched.ok_or(RebuildReason::NoCheckpoint)?;
         let unreadable = |e: super::index::IndexError| RebuildReason::Unreadable(e.to_string());
@@ -327,27 +255,11 @@ impl Opening {
         if books.applied < vouched {
             return Err(RebuildReason::WentBack);
         }
-        let numbers = segments.numbers().unwrap_or_default();
-        let is_known = numbers.contains(&books.applied.segment)
-            && books.applied.offset <= replay.length(books.applied.segment);
-        if !is_known {
+        if !replay.reaches(books.applied) {
             return Err(RebuildReason::AheadOfJournal);
         }
         Ok((index, books))
     }
-}
-
-/// Removes what a crash left of segments that were never used.
-fn tidy(disk: &dyn Disk, segments: &Segments) -> io::Result<()> {
-    let named = segments::named(disk, segments.folder())?;
-    for (number, is_key) in &named {
-        if *is_key && !named.contains(&(*number, false)) {
-            segments.remove_key(*number)?;
-        } else if !*is_key && segments.length(*number) == 0 {
-            segments.remove(*number)?;
-        }
-    }
-    Ok(())
 }
 
 /// The marked messages that have something open.
@@ -356,25 +268,6 @@ fn still_open(index: &Index, marked: Vec<QueueId>) -> Vec<QueueId> {
         .into_iter()
         .filter(|id| matches!(get_entry(index, *id), Ok(Some(entry)) if entry.open > 0))
         .collect()
-}
-
-/// Holds the folder for this process alone, until the file is dropped.
-fn lock(folder: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("lock"))
-        .map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.to_owned())),
-        Err(TryLockError::Error(e)) => Err(unusable(e)),
-    }
 }
 
 /// Begins a segment and starts the threads.

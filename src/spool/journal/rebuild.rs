@@ -90,6 +90,34 @@ pub(super) fn rebuild(core: &Arc<Core>, end: Position) -> Result<(), ReplayError
     Ok(())
 }
 
+/// Notes beside an index that it failed: what of it reached the disk is not to be
+/// guessed at, even if it looks whole to the next process.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn mark_failed(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
+    match disk.open(&folder.with_extension("failed"), true) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    folder
+        .parent()
+        .map_or(Ok(()), |spool| disk.sync_folder(spool))
+}
+
+/// Whether [`mark_failed`] was called of this index.
+pub(super) fn is_marked(disk: &dyn Disk, folder: &Path) -> bool {
+    disk.open(&folder.with_extension("failed"), false).is_ok()
+}
+
+/// Takes that mark away, once the index is gone.
+fn unmark(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
+    match disk.remove(&folder.with_extension("failed")) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Renames an index folder to `index.bad-N`, if there is one.
 ///
 /// # Errors
@@ -100,7 +128,7 @@ pub(super) fn move_aside(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> 
     };
     let paths = disk.list(spool)?;
     if !paths.iter().any(|path| path == folder) {
-        return Ok(());
+        return unmark(disk, folder);
     }
     let mut bad: Vec<(u32, &Path)> = paths
         .iter()
@@ -113,6 +141,7 @@ pub(super) fn move_aside(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> 
     let number = bad.last().map_or(1, |(last, _)| last.saturating_add(1));
     disk.rename(folder, &spool.join(format!("index.bad-{number}")))?;
     disk.sync_folder(spool)?;
+    unmark(disk, folder)?;
     let too_many = (bad.len() + 1).saturating_sub(KEEP);
     for (_, path) in bad.into_iter().take(too_many) {
         // Only a convenience is lost if this fails.

@@ -65,8 +65,8 @@ pub(super) struct Replay<'a> {
     segments: &'a Segments,
     /// Where damaged pieces go.
     aside: PathBuf,
-    /// All segments.
-    numbers: Vec<u32>,
+    /// Octets of all segments' files.
+    files: BTreeMap<u32, u64>,
     /// Where segments end, as the ones behind them say.
     ends: BTreeMap<u32, u64>,
     from: Start,
@@ -89,9 +89,10 @@ impl<'a> Replay<'a> {
         aside: PathBuf,
     ) -> Result<Self, ReplayError> {
         let mut ends = BTreeMap::new();
-        let numbers = segments.numbers()?;
-        for number in &numbers {
-            if let Some(previous) = follows(segments, *number) {
+        let mut files = BTreeMap::new();
+        for number in segments.numbers()? {
+            files.insert(number, segments.length(number)?);
+            if let Some(previous) = follows(segments, number) {
                 ends.insert(previous.segment, previous.offset);
             }
         }
@@ -99,7 +100,7 @@ impl<'a> Replay<'a> {
             disk,
             segments,
             aside,
-            numbers,
+            files,
             ends,
             from: Start::default(),
             queue: VecDeque::new(),
@@ -111,21 +112,27 @@ impl<'a> Replay<'a> {
 
     /// Octets of a segment that count.
     pub(super) fn length(&self, number: u32) -> u64 {
-        let length = self.segments.length(number);
+        let length = self.files.get(&number).copied().unwrap_or(0);
         self.ends
             .get(&number)
             .map_or(length, |end| length.min(*end))
     }
 
+    /// Whether the journal goes as far as this.
+    pub(super) fn reaches(&self, position: Position) -> bool {
+        self.files.contains_key(&position.segment)
+            && position.offset <= self.length(position.segment)
+    }
+
     /// Octets that count of every segment.
     pub(super) fn lengths(&self) -> BTreeMap<u32, u64> {
-        self.numbers.iter().map(|n| (*n, self.length(*n))).collect()
+        self.files.keys().map(|n| (*n, self.length(*n))).collect()
     }
 
     /// The segments whose keys do not open.
     pub(super) fn unreadable(&self) -> BTreeSet<u32> {
         let is_shut = |n: &u32| self.segments.get(*n).is_err();
-        self.numbers.iter().copied().filter(is_shut).collect()
+        self.files.keys().copied().filter(is_shut).collect()
     }
 
     /// Reads from `from` to the end into index, books and events; gives the end.
@@ -143,7 +150,7 @@ impl<'a> Replay<'a> {
         self.position = from.index;
         let first = from.index.min(from.events).segment;
         let is_due = |n: &u32| *n >= first;
-        self.queue = self.numbers.iter().copied().filter(is_due).collect();
+        self.queue = self.files.keys().copied().filter(is_due).collect();
         loop {
             let mut txn = Txn::new(index, books);
             let is_done = self.fill(&mut txn, events)?;
@@ -228,7 +235,7 @@ impl<'a> Replay<'a> {
             Ok(segment) => segment,
             Err(SegmentError::Io(e)) => return Err(e.into()),
             Err(_) => {
-                let octets = self.segments.length(number);
+                let octets = self.length(number);
                 self.name(number, 0, octets, None);
                 return Ok(true);
             }
@@ -257,7 +264,15 @@ impl<'a> Replay<'a> {
             octets: header.record_len(),
         };
         match header.kind {
-            Kind::Part | Kind::Follow => return Ok(true),
+            Kind::Part => return Ok(true),
+            Kind::Follow => {
+                let previous = decode::<FollowHead>(head).ok().and_then(|f| f.previous);
+                if let Some(previous) = previous {
+                    let length = self.files.get(&previous.segment).copied();
+                    apply::follow(txn, at.segment, previous, length.unwrap_or(0));
+                }
+                return Ok(true);
+            }
             Kind::Accept => match decode::<AcceptHead>(head) {
                 Ok(head) if is_new => apply::accept(txn, &head, written)?,
                 Ok(_) => {}

@@ -16,8 +16,10 @@ use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
 use super::payload::Position;
 use super::record::{HEADER_LEN, Header};
 
-/// Octets after which a new segment is begun.
+/// Octets after which a new segment is begun, where the spool is large enough.
 pub(super) const SEGMENT_SIZE: u64 = 64 << 20;
+/// Octets secured at a time.
+const SECURE_STEP: usize = 1 << 20;
 /// Segment files kept open at most.
 const OPEN_MAX: usize = 64;
 
@@ -200,13 +202,19 @@ impl Segments {
     }
 
     /// Removes a segment, then its key: a key alone is tidied up at the next
-    /// opening, while a segment alone would look like damage.
+    /// opening, while a segment without its key would look like damage. What is
+    /// gone already, from a try that failed half-way, is no error.
     ///
     /// # Errors
     /// What the disk says.
     pub(super) fn remove(&self, number: u32) -> io::Result<()> {
-        self.lock().remove(&number);
-        self.disk.remove(&self.path(number))?;
+        self.forget(number);
+        match self.disk.remove(&self.path(number)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        // Not before that is durable may the key be destroyed.
+        self.disk.sync_folder(&self.folder)?;
         self.remove_key(number)?;
         self.disk.sync_folder(&self.folder)
     }
@@ -215,7 +223,7 @@ impl Segments {
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) fn remove_key(&self, number: u32) -> io::Result<()> {
+    fn remove_key(&self, number: u32) -> io::Result<()> {
         let path = self.key_path(number);
         match self.disk.open(&path, false) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -246,12 +254,39 @@ impl Segments {
         Ok(())
     }
 
-    /// Octets of a segment's file; 0 if there is none.
-    pub(super) fn length(&self, number: u32) -> u64 {
-        self.disk
-            .open(&self.path(number), false)
-            .and_then(|file| file.len())
-            .unwrap_or(0)
+    /// Makes what was read of the last segment durable, from `known` on, which is
+    /// so already. Whoever wrote it may have been killed before its fdatasync, or
+    /// after a failed one, which leaves pages that look written and are not; so it
+    /// is written once more, as it is.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn secure(&self, known: Position, end: Position) -> io::Result<()> {
+        let is_same = known.segment == end.segment;
+        let mut offset = if is_same { known.offset } else { 0 };
+        if offset >= end.offset {
+            return Ok(());
+        }
+        let file = self.disk.open(&self.path(end.segment), false)?;
+        let mut octets = vec![0; SECURE_STEP];
+        while offset < end.offset {
+            let length = usize::try_from(end.offset - offset).unwrap_or(SECURE_STEP);
+            let Some(piece) = octets.get_mut(..length.min(SECURE_STEP)) else {
+                break;
+            };
+            file.read_exact_at(piece, offset)?;
+            file.write_all_at(piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        file.sync_data()
+    }
+
+    /// Octets of a segment's file.
+    ///
+    /// # Errors
+    /// What the disk says: of a file that can't be opened, nothing is known.
+    pub(super) fn length(&self, number: u32) -> io::Result<u64> {
+        self.disk.open(&self.path(number), false)?.len()
     }
 
     fn path(&self, number: u32) -> PathBuf {

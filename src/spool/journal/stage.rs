@@ -61,6 +61,14 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Notes that the head goes on from where another segment ends.
+    pub(super) fn follow(&mut self, previous: Position) {
+        let length = self.core.segments.length(previous.segment);
+        // If nothing is known of it, the more may be in it.
+        let length = length.unwrap_or(u64::MAX);
+        apply::follow(&mut self.txn, self.head.number(), previous, length);
+    }
+
     /// Adds a job, or answers it.
     pub(super) fn add(&mut self, job: Job) {
         match job {
@@ -150,6 +158,11 @@ impl<'a> Stage<'a> {
         message: &Arc<Message>,
         content: Content,
     ) -> Result<(Fresh, Vec<HeldPart>), Refused> {
+        if self.txn.entry(message.id)?.is_some() {
+            // A clock set back and four octets alike. To say yes would lose it:
+            // a record of a message that is there already does nothing.
+            return Err(sick("the message's id is taken").into());
+        }
         self.take_room(content.octets())?;
         let (plan, pieces, parts) = split(content);
         let size = plan.size();

@@ -4,12 +4,14 @@
 //! reads disk or index does so in a blocking thread; what writes goes through
 //! the committer. Made by [`JournalStore::open`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::sys::metrics::Page;
 use crate::types::{BoxFuture, Host, QueueId, Settlement, Timestamp};
 
 use super::super::{Due, Filter, Intake, SpoolError, Stats, Store, Stored};
@@ -19,7 +21,7 @@ use super::core::{Core, Found};
 use super::intake::{JournalIntake, ask};
 use super::job::Job;
 use super::keeper::Keeper;
-use super::query;
+use super::{meters, query};
 
 /// How often the keeper makes its round.
 const ROUND: Duration = Duration::from_millis(500);
@@ -59,11 +61,18 @@ impl Keeping {
         }
     }
 
+    /// A round that panics is one that failed; the next may not.
     fn round(&self) -> bool {
-        self.keeper
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .round()
+        let round = || {
+            self.keeper
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .round()
+        };
+        catch_unwind(AssertUnwindSafe(round)).unwrap_or_else(|_| {
+            tracing::error!("a round of the spool's keeper panicked");
+            false
+        })
     }
 
     fn stop(&self) {
@@ -106,8 +115,22 @@ impl JournalStore {
     /// by itself twice a second; this is for `spool check` and for tests.
     pub async fn maintain(&self) {
         let keeping = Arc::clone(&self.keeping);
-        // A round that panicked has been logged by its thread's end.
+        // Rounds do not panic: see there.
         let _ = tokio::task::spawn_blocking(move || while keeping.round() {}).await;
+    }
+
+    /// Whether a message could be begun now.
+    ///
+    /// # Errors
+    /// Why not, as [`Store::intake`].
+    pub fn may_intake(&self) -> Result<(), SpoolError> {
+        self.core.may_intake()
+    }
+
+    /// Writes what there is to see of the spool and of what waits in it. Touches
+    /// the disk, so call it off the async threads.
+    pub fn write_figures(&self, page: &mut Page) {
+        meters::write(&self.core, page);
     }
 
     /// Does something that blocks.

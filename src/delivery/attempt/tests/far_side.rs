@@ -14,7 +14,8 @@ use crate::sys::{Dialler, Stream};
 use crate::types::BoxFuture;
 
 /// A host. Replies may be scripted by verb (`BANNER`, `EHLO`, ..., `DOT`,
-/// `SHAKE`); `CLOSE` ends the connection, `STALL` says nothing for ever.
+/// `SHAKE`); `CLOSE` ends the connection, `STALL` says nothing for ever, `SLOW`
+/// says the usual after a minute.
 #[derive(Clone)]
 pub(super) struct FarSide(Arc<Inner>);
 
@@ -167,6 +168,13 @@ impl FarSide {
             "CLOSE" => Err(io::ErrorKind::ConnectionReset.into()),
             "STALL" => std::future::pending().await,
             "" => Ok(reply),
+            "SLOW" => {
+                tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+                stream.write_all(usual.as_bytes()).await?;
+                stream.write_all(b"\r\n").await?;
+                stream.flush().await?;
+                Ok(reply)
+            }
             octets if octets.starts_with('\u{15}') => {
                 stream.write_all(octets.as_bytes()).await?;
                 Ok(reply)

@@ -83,3 +83,32 @@ async fn many_tarpits_end_together() {
     assert_eq!(fates(&report), ["deferred unreachable 4.4.1"]);
     assert!(about(start.elapsed(), 30), "{:?}", start.elapsed());
 }
+
+/// A server that takes one recipient a transaction, and time for each: what is
+/// not reached in an attempt's time waits, and what is reached is not forgotten.
+#[tokio::test(start_paused = true)]
+async fn one_recipient_at_a_time_ends_with_the_attempts_time() {
+    let names: Vec<String> = (0..100).map(|n| format!("r{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut replies = Vec::new();
+    for left in (1..=names.len()).rev() {
+        replies.push("250 ok");
+        replies.extend(vec!["452 4.5.3 one at a time"; left - 1]);
+    }
+    let ca = Ca::new();
+    let host = FarSide::new(ca.tls("mx1.b.example"))
+        .says("RCPT", &replies)
+        .says("DOT", &["SLOW"; 100]);
+    let world = World::new(ca, &[&host]);
+    let start = Instant::now();
+    let report = world.attempt(&names).await;
+    assert!(about(start.elapsed(), 30) || about(start.elapsed(), 31));
+    let delivered = fates(&report).iter().filter(|f| *f == "delivered").count();
+    assert_eq!(delivered, host.bodies().len());
+    assert!((25..40).contains(&delivered), "{delivered}");
+    let deferred = |f: &&String| *f == "deferred deferred 4.5.3";
+    assert_eq!(
+        fates(&report).iter().filter(deferred).count(),
+        100 - delivered
+    );
+}

@@ -1,0 +1,164 @@
+//! Before anything is read: the folder, the lock on it, the keys.
+//!
+//! Owns the making of folders and of the master key, and the removal of what a
+//! crash left of segments. Holds always: a folder is used only once its name is
+//! durable; nothing is removed before the keys have proved to fit; a file that
+//! can't be opened is not taken for an empty one. Called by the opening.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::sys::Disk;
+
+use super::super::MasterKey;
+use super::checkpoint::write_new;
+use super::keys::{KEY_LEN, SecretKey, WRAPPED_LEN};
+use super::open::Opening;
+use super::report::OpenError;
+use super::segments::{self, SegmentError, Segments};
+
+impl Opening {
+    /// The segments, under the master key, which is made if there are none.
+    pub(super) fn segments(&self, seg: &Path) -> Result<Segments, OpenError> {
+        let path = self.settings.master_key.path();
+        let master = match self.disk.read(path, KEY_LEN) {
+            Ok(octets) => {
+                // Whoever made it may have been killed before its name was
+                // durable. (A folder of credentials may not be one to sync.)
+                let _ = path.parent().map(|folder| self.disk.sync_folder(folder));
+                SecretKey::take(octets).map_err(|e| OpenError::BadKey {
+                    path: path.to_owned(),
+                    source: io::Error::new(io::ErrorKind::InvalidData, e),
+                })?
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if let MasterKey::Credential(path) = &self.settings.master_key {
+                    return Err(OpenError::MissingCredential(path.clone()));
+                }
+                if !self.is_empty(seg)? {
+                    return Err(OpenError::MissingKey(path.to_owned()));
+                }
+                self.make_master_key(path)?
+            }
+            Err(source) => {
+                return Err(OpenError::BadKey {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        Ok(Segments::new(
+            Arc::clone(&self.disk),
+            seg.to_owned(),
+            master,
+        ))
+    }
+
+    fn is_empty(&self, seg: &Path) -> Result<bool, OpenError> {
+        let index_key = self.settings.folder.join("index.key");
+        let named = self.folder(|disk| segments::named(disk, seg))?;
+        let listed = self.folder(|disk| disk.list(&self.settings.folder))?;
+        Ok(named.is_empty() && !listed.contains(&index_key))
+    }
+
+    fn make_master_key(&self, path: &Path) -> Result<SecretKey, OpenError> {
+        let key = SecretKey::generate(&*self.entropy)?;
+        let made = || {
+            if let Some(folder) = path.parent() {
+                make_folder(&*self.disk, folder)?;
+            }
+            write_new(&*self.disk, path, key.octets()).map(|_| ())
+        };
+        made().map_err(|source| OpenError::BadKey {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(key)
+    }
+
+    /// Finds out whether the master key is the right one; gives the index's key,
+    /// a new one if there is none (then the old index can't be read).
+    pub(super) fn check_keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
+        let path = self.settings.folder.join("index.key");
+        let stored = self
+            .disk
+            .read(&path, WRAPPED_LEN)
+            .ok()
+            .and_then(|wrapped| SecretKey::unwrap(&wrapped, segments.master()).ok());
+        if let Some(key) = stored {
+            return Ok(Arc::new(key));
+        }
+        let numbers = self.folder(|_| segments.numbers())?;
+        let opens = |number: &u32| !matches!(segments.get(*number), Err(SegmentError::Damaged));
+        let has_index_key = self
+            .folder(|disk| disk.list(&self.settings.folder))?
+            .contains(&path);
+        if !numbers.iter().any(opens) && (has_index_key || !numbers.is_empty()) {
+            return Err(OpenError::WrongKey(
+                self.settings.master_key.path().to_owned(),
+            ));
+        }
+        let key = SecretKey::generate(&*self.entropy)?;
+        let wrapped = key
+            .wrap(segments.master())
+            .map_err(|e| self.bad_folder(io::Error::other(e)))?;
+        self.folder(|disk| write_new(disk, &path, &wrapped).map(|_| ()))?;
+        Ok(Arc::new(key))
+    }
+}
+
+/// Makes a folder, and those above it, if missing, and makes their names durable:
+/// a key whose folder is gone after a power cut is a key lost, and so is a spool.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn make_folder(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) else {
+        return disk.create_folder(folder);
+    };
+    if disk.list(folder).is_ok() {
+        // Whoever made it may have been killed before this. What is above may
+        // not be ours to open; then it was not made here either.
+        let _ = disk.sync_folder(parent);
+        return Ok(());
+    }
+    make_folder(disk, parent)?;
+    disk.create_folder(folder)?;
+    disk.sync_folder(parent)
+}
+
+/// Removes what a crash left of segments that were never used, or are gone.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn tidy(disk: &dyn Disk, segments: &Segments) -> io::Result<()> {
+    let named = segments::named(disk, segments.folder())?;
+    for (number, is_key) in &named {
+        let is_alone = *is_key && !named.contains(&(*number, false));
+        if is_alone || (!*is_key && segments.length(*number)? == 0) {
+            segments.remove(*number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds the folder for this process alone, until the file is dropped.
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("lock"))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(e)) => Err(unusable(e)),
+    }
+}
