@@ -26,6 +26,7 @@ mod hosts;
 mod index;
 mod lane;
 mod lanes;
+mod reload;
 pub mod schedule;
 mod settings;
 mod shared;
@@ -49,6 +50,7 @@ use crate::sys::{Clock, Entropy};
 use crate::types::QueueId;
 
 pub use hand::{Handled, Order, concerned};
+pub use reload::Renewal;
 pub use settings::Settings;
 pub use stats::{SiteError, SiteStats};
 
@@ -113,6 +115,7 @@ pub struct Questions(mpsc::Sender<Question>);
 enum Question {
     Stats(oneshot::Sender<Vec<SiteStats>>),
     Hand(Order, hand::Answer),
+    Renew(Box<Renewal>, oneshot::Sender<()>),
 }
 
 impl QueueHandle {
@@ -140,6 +143,16 @@ impl Questions {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Gives it new settings; answered when every attempt that begins goes by them.
+    pub async fn renew(&self, renewal: Renewal) {
+        let (answer, answered) = oneshot::channel();
+        let question = Question::Renew(Box::new(renewal), answer);
+        if self.0.send(question).await.is_ok() {
+            // A queue that has ended meanwhile needs no settings.
+            let _ = answered.await;
+        }
     }
 
     /// Has an operator's order carried out; what became of each of its messages.

@@ -15,6 +15,7 @@ mod explain;
 mod hand;
 mod inspect;
 mod logging;
+mod reload;
 mod run;
 mod signals;
 

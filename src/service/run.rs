@@ -7,7 +7,9 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::answers::Answers;
-use super::{ServeError, addresses, control, logging, signals};
+use super::reload::Reloader;
+use super::signals::{Signals, Told};
+use super::{ServeError, addresses, control, logging};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -51,6 +53,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         entropy.clone(),
     ));
 
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
     let (stop, stopping) = watch::channel(false);
     let ingress = Ingress::start(
         config.ingress.clone(),
@@ -82,14 +85,24 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let answering = tokio::spawn(control::serve(socket, answers));
     tell_ready(&config, &ingress);
 
-    signals::stop().await.map_err(ServeError::Signals)?;
+    let control = config.control.clone();
+    let mut reloader = Reloader {
+        config,
+        ingress,
+        queue: queue.questions(),
+    };
+    while signals.next().await == Told::Reload {
+        notify_reloading();
+        reloader.reload().await;
+        notify(&[NotifyState::Ready]);
+    }
     tracing::info!("stopping");
-    notify(NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
-    tokio::join!(ingress.join(), queue.join());
+    tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
     store.close().await;
-    let _ = std::fs::remove_file(&config.control);
+    let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
     Ok(())
 }
@@ -192,11 +205,19 @@ fn tell_ready(config: &Config, ingress: &Ingress) {
         config.policy.rules.len(),
         config.hash
     );
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
 }
 
-fn notify(state: NotifyState<'_>) {
-    if let Err(e) = sd_notify::notify(&[state]) {
+/// systemd wants the time with it (`Type=notify-reload`), and ignores it otherwise.
+fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(e) => tracing::warn!("the service manager can't be told of a reload: {e}"),
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
         tracing::warn!("the service manager can't be told: {e}");
     }
 }

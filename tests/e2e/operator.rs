@@ -292,21 +292,6 @@ async fn check_prints_the_effective_methods() {
     );
 }
 
-/// What SIGHUP can't do yet it says, and nothing that runs is disturbed by it.
-#[tokio::test]
-async fn sighup_is_answered() {
-    let world = World::start(&Plan::default()).await;
-    let mut client = world.client().await;
-    world.daemon.signal("HUP");
-    world.daemon.wait_log("SIGHUP", SOON).await;
-    let reply = client
-        .submit(SENDER, &[TO], letter(TO, "still", "hi\r\n"))
-        .await
-        .unwrap();
-    assert_eq!(reply.code, 250, "{reply:?}");
-    world.far.wait_messages(1, SOON).await;
-}
-
 /// SIGTERM: idle sessions get 421 at once, and the daemon ends well.
 #[tokio::test]
 async fn a_good_end() {
