@@ -18,6 +18,7 @@ mod logging;
 mod reload;
 mod run;
 mod signals;
+mod stats;
 
 pub use audit::{AuditEntry, AuditQuestion, audit};
 pub use error::ServeError;

@@ -81,6 +81,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
+        surveyed: Default::default(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     tell_ready(&config, &ingress);

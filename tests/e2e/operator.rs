@@ -78,6 +78,20 @@ async fn queue_list_and_show_and_stats() {
     assert_eq!(stats["messages"], 1, "{stats}");
     assert_eq!(stats["recipients"]["queued"], 1, "{stats}");
     is_time(&stats["oldest"]);
+    let class = |place: usize| {
+        (
+            &stats["ages"][place]["age"],
+            &stats["ages"][place]["messages"],
+        )
+    };
+    assert_eq!(class(0), (&"<5m".into(), &1.into()), "{stats}");
+    assert_eq!(class(4), (&"older".into(), &0.into()), "{stats}");
+    let domain = (
+        &stats["domains"][0]["domain"],
+        &stats["domains"][0]["waiting"],
+    );
+    assert_eq!(domain, (&"clinic.example".into(), &1.into()), "{stats}");
+    assert_eq!(stats["sites"][0]["waiting"], 1, "{stats}");
     assert!(
         stats.to_string().contains("mx.clinic.example"),
         "the site is named: {stats}"
