@@ -92,11 +92,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         ingress,
         queue: queue.questions(),
     };
-    while signals.next().await == Told::Reload {
-        notify_reloading();
-        reloader.reload().await;
-        notify(&[NotifyState::Ready]);
-    }
+    until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
     notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
@@ -106,6 +102,15 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reloads whenever told to, until told to stop.
+async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
+    while signals.next().await == Told::Reload {
+        notify_reloading();
+        reloader.reload().await;
+        notify(&[NotifyState::Ready]);
+    }
 }
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`

@@ -392,7 +392,6 @@ impl Store for MemoryStore {
     fn take_suspects(&self) -> Vec<QueueId> {
         Vec::new()
     }
-
     fn close(&self) -> BoxFuture<'_, ()> {
         self.shared.table().closed = true;
         Box::pin(std::future::ready(()))
