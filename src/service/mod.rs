@@ -18,8 +18,10 @@ mod inspect;
 mod json_lines;
 mod logging;
 mod metrics;
+mod reload;
 mod run;
 mod signals;
+mod stats;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
 pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::answers::Answers;
 use super::logging::LogControl;
 use super::metrics::Monitor;
-use super::signals::{self, Signals};
+use super::reload::Reloader;
+use super::signals::{self, Signals, Told};
 use super::{ServeError, addresses, control, logging, metrics};
 use crate::config::Config;
 use crate::delivery::Deliverer;
@@ -85,29 +86,46 @@ async fn run(config: Config, log: LogControl) -> Result<(), ServeError> {
         queue: queue.questions(),
         clock,
         log,
+        surveyed: Default::default(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let monitor = Monitor {
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
-        outcome,
+        outcome: Arc::clone(&outcome),
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
     let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
     tell_ready(&config, &ingress);
 
-    signals.stop().await;
+    let control = config.control.clone();
+    let mut reloader = Reloader {
+        config,
+        ingress,
+        queue: queue.questions(),
+        outcome,
+    };
+    until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
-    notify(NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
-    tokio::join!(ingress.join(), queue.join());
+    tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
     store.close().await;
-    let _ = std::fs::remove_file(&config.control);
+    let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reloads whenever told to, until told to stop.
+async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
+    while signals.next().await == Told::Reload {
+        notify_reloading();
+        reloader.reload().await;
+        notify(&[NotifyState::Ready]);
+    }
 }
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`
@@ -212,11 +230,19 @@ fn tell_ready(config: &Config, ingress: &Ingress) {
         config.policy.rules.len(),
         config.hash
     );
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
 }
 
-fn notify(state: NotifyState<'_>) {
-    if let Err(e) = sd_notify::notify(&[state]) {
+/// systemd wants the time with it (`Type=notify-reload`), and ignores it otherwise.
+fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(e) => tracing::warn!("the service manager can't be told of a reload: {e}"),
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
         tracing::warn!("the service manager can't be told: {e}");
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -23,7 +24,11 @@ pub struct Daemon {
     environment: Vec<(String, String)>,
     child: Option<Child>,
     ready_limit: Duration,
+    notices: Notices,
 }
+
+/// What the daemon has told the service manager since it was ready, a datagram an entry.
+type Notices = Arc<Mutex<Vec<String>>>;
 
 impl Daemon {
     /// A daemon that is not started, in a new temporary folder. Tests of the package pass
@@ -37,6 +42,7 @@ impl Daemon {
             environment: Vec::new(),
             child: None,
             ready_limit: Duration::from_secs(20),
+            notices: Notices::default(),
         }
     }
 
@@ -104,6 +110,8 @@ impl Daemon {
         let deadline = Instant::now() + self.ready_limit;
         loop {
             if is_ready(&socket) {
+                self.notices = Notices::default();
+                collect(socket, &self.notices).map_err(|e| format!("the notify socket: {e}"))?;
                 return Ok(());
             }
             if let Some(status) = self.exited() {
@@ -118,6 +126,13 @@ impl Daemon {
             }
             tokio::time::sleep(STEP).await;
         }
+    }
+
+    /// What the daemon has told the service manager since it was last ready at its start, a
+    /// datagram an entry (sd_notify(3)).
+    pub fn notices(&self) -> Vec<String> {
+        let notices = self.notices.lock();
+        notices.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everything the daemon has written to stderr, over all its starts.
@@ -288,6 +303,24 @@ fn notify_socket(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::bind(path)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Reads on for as long as somebody may ask, so that the daemon never waits for us.
+fn collect(socket: UnixDatagram, notices: &Notices) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(STEP * 20))?;
+    let notices = Arc::downgrade(notices);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Some(notices) = notices.upgrade() {
+            if let Ok(length) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let mut notices = notices.lock().unwrap_or_else(PoisonError::into_inner);
+                notices.push(text);
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Whether READY=1 is among the notices that have come.
