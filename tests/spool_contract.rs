@@ -72,6 +72,7 @@ contract!(
     dead_stays_listed,
     dead_can_be_removed_and_nothing_else,
     held_is_open_but_never_due,
+    a_survey_counts_by_age_and_host,
     new_messages_reach_queue_and_lists,
     what_does_not_fit_the_channel_is_named,
     lists_filter_and_page,
@@ -318,6 +319,24 @@ async fn held_is_open_but_never_due(engine: Engine) {
     }
     assert!(store.held(FAR, 9).await.unwrap().is_empty());
     assert_eq!(store.stats().await.unwrap().held, 0);
+}
+
+async fn a_survey_counts_by_age_and_host(engine: Engine) {
+    let store = &*engine.store;
+    let mut accepted = Vec::new();
+    for n in 0..600 {
+        let to = ["a@x.example", "b@x.example", "c@y.example"];
+        let message = accept(store, &to[..1 + n % 3], b"x").await.unwrap();
+        accepted.push(message.received_at);
+    }
+    accepted.sort();
+    let (late, early) = (accepted[499], accepted[99]);
+    let after = |moment| accepted.iter().filter(|at| **at > moment).count() as u64;
+    let survey = store.survey(vec![late, early]).await.unwrap();
+    let wanted = [after(late), after(early) - after(late), 600 - after(early)];
+    assert_eq!(survey.by_age, wanted);
+    let hosts = [(host("x.example"), 600), (host("y.example"), 200)];
+    assert_eq!(survey.by_host, hosts);
 }
 
 async fn new_messages_reach_queue_and_lists(mut engine: Engine) {

@@ -61,7 +61,7 @@ complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_se
 complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "retry" -d 'Try again at once what waits'
 complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "remove" -d 'Take messages out; nobody is told'
 complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "bounce" -d 'Give messages up; their senders are told'
-complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "stats" -d 'Count by state and by site'
+complete -c postern -n "__fish_postern_using_subcommand queue; and not __fish_seen_subcommand_from list show hold release retry remove bounce stats" -f -a "stats" -d 'Count by state, age, site and domain'
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l domain -d 'Recipients at this domain' -r
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l sender -d 'This sender ("" for <>)' -r
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from list" -l state -d 'Recipients in this state' -r

@@ -64,22 +64,7 @@ impl HandArguments {
         let mut tally = Tally::default();
         let mut all = Vec::new();
         let mut pages = self.ids.chunks(HAND_PAGE);
-        let mut request = HandRequest {
-            action,
-            until,
-            reason: self.reason,
-            select: Selection {
-                ids: pages.next().unwrap_or_default().to_vec(),
-                filter: QueueFilter {
-                    domain: self.domain,
-                    sender: self.sender,
-                    state: None,
-                },
-                after: None,
-                before: None,
-            },
-            dry_run: self.dry_run,
-        };
+        let mut request = self.request(action, until, pages.next());
         loop {
             let ask = Request::QueueHand {
                 order: request.clone(),
@@ -113,6 +98,31 @@ impl HandArguments {
         match tally.failed {
             0 => Ok(()),
             _ => Err(Exit::Failed),
+        }
+    }
+
+    /// What is asked first.
+    fn request(
+        &self,
+        action: Action,
+        until: Option<String>,
+        ids: Option<&[String]>,
+    ) -> HandRequest {
+        HandRequest {
+            action,
+            until,
+            reason: self.reason.clone(),
+            select: Selection {
+                ids: ids.unwrap_or_default().to_vec(),
+                filter: QueueFilter {
+                    domain: self.domain.clone(),
+                    sender: self.sender.clone(),
+                    state: None,
+                },
+                after: None,
+                before: None,
+            },
+            dry_run: self.dry_run,
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) enum Queue {
     Remove(HandArguments),
     /// Give messages up; their senders are told.
     Bounce(HandArguments),
-    /// Count by state and by site.
+    /// Count by state, age, site and domain.
     Stats {
         /// Print JSON.
         #[arg(long)]
@@ -168,6 +168,15 @@ fn print_stats(stats: &QueueStats) {
     if let Some(oldest) = &stats.oldest {
         output::say(format_args!("oldest: {oldest}"));
     }
+    for class in &stats.ages {
+        output::say(format_args!("messages {}: {}", class.age, class.messages));
+    }
+    for domain in &stats.domains {
+        output::say(format_args!(
+            "waiting for {}: {}",
+            domain.domain, domain.waiting
+        ));
+    }
     let rows: Vec<_> = stats
         .sites
         .iter()
@@ -175,6 +184,7 @@ fn print_stats(stats: &QueueStats) {
             [
                 site.site.clone(),
                 format!("connections={}", site.connections),
+                format!("waiting={}", site.waiting),
                 format!("ready={}", site.ready),
                 site.backoff_until.clone().unwrap_or_default(),
                 site.last_error.clone().unwrap_or_default(),

@@ -205,8 +205,31 @@ pub struct QueueStats {
     pub oldest: Option<String>,
     /// Octets of the journal on disk.
     pub disk: u64,
-    /// Sites with work, the busiest first, 100 at most.
+    /// Messages with an open recipient by age, the youngest first. These and what
+    /// waits at sites and domains are counted anew every 10 s at most.
+    pub ages: Vec<AgeStats>,
+    /// Sites with work, those where most waits first, 100 at most.
     pub sites: Vec<SiteStats>,
+    /// Recipient domains for which messages wait, the most first, 100 at most.
+    pub domains: Vec<DomainStats>,
+}
+
+/// A class of age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgeStats {
+    /// `<5m`, `<1h`, `<4h`, `<1d`, `older`.
+    pub age: String,
+    /// Messages with an open recipient.
+    pub messages: u64,
+}
+
+/// A recipient domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainStats {
+    /// The domain, or an address literal.
+    pub domain: String,
+    /// Messages with a queued recipient there.
+    pub waiting: u64,
 }
 
 /// A site with work.
@@ -216,6 +239,8 @@ pub struct SiteStats {
     pub site: String,
     /// Connections.
     pub connections: usize,
+    /// Messages that are queued for its domains, as far as their site is known.
+    pub waiting: u64,
     /// Jobs ready or being worked on.
     pub ready: usize,
     /// Until when it is left alone, RFC 3339.

@@ -219,7 +219,12 @@ impl Incoming {
         let result = self.decoder.decode(input, &mut self.decoded);
         if let Stage::Drain(drain) = &self.stage {
             self.decoded.clear();
-            return result.map(|_| Taken::Refused(drain.reply.clone()));
+            // What is wrong with the octets themselves is told before all else, so
+            // that the reply does not hang on how they were cut.
+            return result.map(|end| match end {
+                Ok(_) => Taken::Refused(drain.reply.clone()),
+                Err(refused) => Taken::Refused(self.refusal(refused)),
+            });
         }
         match result {
             Some(Ok(facts)) => self.end = Some(facts),

@@ -35,7 +35,8 @@ pub struct Outcome {
     entropy: Arc<dyn Entropy>,
     /// Stands in for randomness in names, should the system have none.
     counter: AtomicU32,
-    meters: Meters,
+    /// Shared with the one that a reload puts in its place: figures go on.
+    meters: Arc<Meters>,
 }
 
 /// One recipient of a settlement: who, what came of it, what follows.
@@ -113,7 +114,19 @@ impl Outcome {
             clock,
             entropy,
             counter: AtomicU32::new(0),
-            meters: Meters::default(),
+            meters: Arc::default(),
+        }
+    }
+
+    /// The room by new settings, for a reload; its figures go on.
+    #[must_use]
+    pub fn renewed(&self, settings: Settings) -> Self {
+        Self {
+            settings,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            counter: AtomicU32::new(0),
+            meters: Arc::clone(&self.meters),
         }
     }
 

@@ -174,6 +174,10 @@ impl Dispatcher {
             // Whoever asked may have gone.
             Question::Stats(answer) => drop(answer.send(self.stats())),
             Question::Hand(order, answer) => self.ordered(order, answer),
+            Question::Renew(renewal, answer) => {
+                self.renew(*renewal);
+                let _ = answer.send(());
+            }
         }
     }
 
@@ -215,7 +219,7 @@ impl Dispatcher {
         self.dispatch();
     }
 
-    fn tidy_up(&mut self, now: Timestamp, instant: Instant) {
+    pub(super) fn tidy_up(&mut self, now: Timestamp, instant: Instant) {
         self.overflow_at = Some(instant);
         let latest = now + schedule::longest_wait(&self.shared.settings);
         self.timeline.pull_back(latest, now + HEARTBEAT);
@@ -252,7 +256,13 @@ impl Dispatcher {
         match event {
             Event::Done { id, done, open } => self.lane_done(id, done, open),
             Event::Closed(id) => self.lane_closed(id),
-            Event::Routed(host, result) => self.routed(&host, result),
+            Event::Routed(host, generation, result) => {
+                if generation == self.shared.generation {
+                    self.routed(&host, result);
+                } else {
+                    self.route_again(&host);
+                }
+            }
             Event::Page(host, page) => self.page_read(&host, page),
             Event::Swept(host, swept) => self.swept(&host, &swept),
             Event::Recovered(done) => self.settled(done.host, done.id, done.rest),

@@ -26,8 +26,8 @@ pub(super) enum Event {
     },
     /// A lane has ended.
     Closed(LaneId),
-    /// A route was found, or none.
-    Routed(Host, Result<Route, NoRoute>),
+    /// A route was found, or none, by the settings of that generation.
+    Routed(Host, u64, Result<Route, NoRoute>),
     /// Part of the due index was read.
     Page(Host, Page),
     /// A host was swept.

@@ -211,8 +211,18 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         self.spawn(Role::Route(host.clone()), async move {
             let found = tokio::time::timeout(ROUTE_MAX, shared.deliver.route(&host)).await;
-            Event::Routed(host, found.unwrap_or_else(|_| Err(no_route())))
+            let found = found.unwrap_or_else(|_| Err(no_route()));
+            Event::Routed(host, shared.generation, found)
         });
+    }
+
+    /// A route was looked up by settings that are in force no more.
+    pub(super) fn route_again(&mut self, name: &Host) {
+        if let Some(next) = self.routes.leave() {
+            self.look_up(next);
+        }
+        self.host(name).routing = false;
+        self.serve(name);
     }
 
     /// A route look-up has ended.

@@ -19,21 +19,28 @@ use super::shared::Shared;
 pub(super) struct LaneId(pub(super) u64);
 
 /// What a lane is to attempt.
-#[derive(Debug)]
 pub(super) struct Order {
+    /// The settings in force.
+    pub(super) shared: Arc<Shared>,
     pub(super) work: Work,
     pub(super) lead: Lead,
 }
 
-/// Runs a lane until its orders end.
+/// Runs a lane until its orders end. A connection that was opened under other
+/// settings is not used again.
 pub(super) async fn run(
-    shared: Arc<Shared>,
+    mut shared: Arc<Shared>,
     id: LaneId,
     mut orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
 ) -> Event {
     let mut lane = Lane::default();
-    while let Some(Order { work, lead }) = orders.recv().await {
+    while let Some(order) = orders.recv().await {
+        let Order { work, lead, .. } = order;
+        if shared.generation != order.shared.generation {
+            hang_up(&shared, std::mem::take(&mut lane)).await;
+            shared = order.shared;
+        }
         let done = perform(&shared, work, &lead, &mut lane).await;
         let open = lane.is_open();
         if events.send(Event::Done { id, done, open }).await.is_err() {

@@ -149,7 +149,8 @@ impl Dispatcher {
             self.ready = self.ready.saturating_sub(1);
             self.held = self.held.saturating_sub(work.octets());
             self.serve(&name);
-            return Some(Order { work, lead });
+            let shared = std::sync::Arc::clone(&self.shared);
+            return Some(Order { shared, work, lead });
         }
     }
 
@@ -315,6 +316,15 @@ impl Dispatcher {
         }
     }
 
+    /// Ends all lanes that are idle.
+    pub(super) fn close_all_idle(&mut self) {
+        let idle = self.lanes.iter().filter(|(_, l)| l.idle_since.is_some());
+        let idle: Vec<LaneId> = idle.map(|(id, _)| *id).collect();
+        for id in idle {
+            self.close_lane(id);
+        }
+    }
+
     /// Ends the lane that has been idle for longest, so that another site can
     /// have one.
     fn make_slot(&mut self) {
@@ -388,7 +398,8 @@ mod tests {
             until: Timestamp::from_micros(0),
         };
         let lead = Lead::None(Arc::new(no_route()));
-        Order { work, lead }
+        let shared = World::new().shared();
+        Order { shared, work, lead }
     }
 
     /// A lane that has just carried out an order and keeps its connection.

@@ -27,6 +27,7 @@ mod index;
 mod lane;
 mod lanes;
 mod meters;
+mod reload;
 pub mod schedule;
 mod settings;
 mod shared;
@@ -51,6 +52,7 @@ use crate::types::QueueId;
 
 pub use hand::{Handled, Order, concerned};
 pub use meters::write_figures;
+pub use reload::Renewal;
 pub use settings::Settings;
 pub use stats::{SiteError, SiteStats};
 
@@ -115,6 +117,7 @@ pub struct Questions(mpsc::Sender<Question>);
 enum Question {
     Stats(oneshot::Sender<Vec<SiteStats>>),
     Hand(Order, hand::Answer),
+    Renew(Box<Renewal>, oneshot::Sender<()>),
 }
 
 impl QueueHandle {
@@ -145,6 +148,16 @@ impl Questions {
         let (answer, answered) = oneshot::channel();
         self.0.send(Question::Stats(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Gives it new settings; answered when every attempt that begins goes by them.
+    pub async fn renew(&self, renewal: Renewal) {
+        let (answer, answered) = oneshot::channel();
+        let question = Question::Renew(Box::new(renewal), answer);
+        if self.0.send(question).await.is_ok() {
+            // A queue that has ended meanwhile needs no settings.
+            let _ = answered.await;
+        }
     }
 
     /// Has an operator's order carried out; what became of each of its messages.

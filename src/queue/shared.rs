@@ -13,7 +13,7 @@ use crate::spool::Store;
 use crate::sys::{Clock, Entropy};
 use crate::types::{QueueId, Timestamp};
 
-use super::Settings;
+use super::{Renewal, Settings};
 
 /// Settings, ports, marks.
 pub(super) struct Shared {
@@ -23,7 +23,9 @@ pub(super) struct Shared {
     pub(super) outcome: Arc<Outcome>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    marks: Mutex<HashMap<QueueId, u32>>,
+    marks: Arc<Mutex<HashMap<QueueId, u32>>>,
+    /// Grows with each reload.
+    pub(super) generation: u64,
 }
 
 impl Shared {
@@ -42,7 +44,22 @@ impl Shared {
             outcome,
             clock,
             entropy,
-            marks: Mutex::default(),
+            marks: Arc::default(),
+            generation: 0,
+        }
+    }
+
+    /// The same with other settings, and the same marks.
+    pub(super) fn renewed(&self, renewal: Renewal) -> Self {
+        Self {
+            settings: renewal.settings,
+            store: Arc::clone(&self.store),
+            deliver: renewal.deliver,
+            outcome: renewal.outcome,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            marks: Arc::clone(&self.marks),
+            generation: self.generation.wrapping_add(1),
         }
     }
 

@@ -6,16 +6,12 @@ use crate::types::{Failure, Host, Reason, Stage, Timestamp};
 
 use super::dispatcher::Dispatcher;
 
-/// Hosts that are named for a site; it may have thousands.
-const HOSTS_MAX: usize = 100;
-
 /// One site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteStats {
     /// Its name: the names of its hosts; `unrouted:DOMAIN` for a domain without.
     pub site: String,
-    /// Recipient domains that lead to it and have had work lately, sorted, at most
-    /// 100.
+    /// Recipient domains that lead to it and have had work lately, sorted.
     pub hosts: Vec<Host>,
     /// Lanes, with an attempt under way or kept open for the next.
     pub connections: usize,
@@ -70,7 +66,6 @@ impl Dispatcher {
                 let ready = |host: &Host| self.hosts.get(host).map_or(0, |h| h.ready.len());
                 let mut hosts: Vec<Host> = state.members.iter().cloned().collect();
                 hosts.sort();
-                hosts.truncate(HOSTS_MAX);
                 SiteStats {
                     site: site.to_string(),
                     hosts,

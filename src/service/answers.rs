@@ -1,21 +1,17 @@
 //! Answers to the control socket's questions, from the rooms that know.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::logging::LogControl;
+use super::stats::Surveyed;
 use crate::control::{
-    Answer, PAGE, QueueFilter, QueueStats, QueuedMessage, QueuedRecipient, Request, SiteStats,
-    parse_id,
+    Answer, PAGE, QueueFilter, QueuedMessage, QueuedRecipient, Request, parse_id,
 };
-use crate::queue::{Questions, SiteError};
+use crate::queue::Questions;
 use crate::spool::{Filter, SpoolError, Store, Stored};
 use crate::sys::Clock;
 use crate::types::{Domain, Mailbox};
-
-/// Sites that `queue stats` names.
-const SITES: usize = 100;
 
 /// What is needed to answer.
 #[derive(Clone)]
@@ -24,6 +20,7 @@ pub(super) struct Answers {
     pub(super) queue: Questions,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: LogControl,
+    pub(super) surveyed: Surveyed,
 }
 
 impl Answers {
@@ -68,40 +65,6 @@ impl Answers {
             Err(e) => Err(e.to_string()),
         }
     }
-
-    async fn stats(&self) -> Result<Answer, String> {
-        let counts = self.store.stats().await.map_err(|e| e.to_string())?;
-        let mut recipients = BTreeMap::new();
-        let queued = counts.recipients.saturating_sub(counts.held);
-        recipients.insert("queued".to_owned(), queued);
-        recipients.insert("held".to_owned(), counts.held);
-        recipients.insert("dead".to_owned(), counts.dead);
-        let mut sites: Vec<SiteStats> = self
-            .queue
-            .stats()
-            .await
-            .into_iter()
-            .map(|site| SiteStats {
-                site: site.site,
-                connections: site.connections,
-                ready: site.ready,
-                backoff_until: site.backoff_until.map(|at| at.to_string()),
-                last_error: site.last_error.as_ref().map(site_error),
-            })
-            .collect();
-        sites.sort_by_key(|site| std::cmp::Reverse(site.ready));
-        sites.truncate(SITES);
-        Ok(Answer::Stats {
-            stats: QueueStats {
-                messages: counts.messages,
-                recipients,
-                octets: counts.octets,
-                oldest: counts.oldest.map(|at| at.to_string()),
-                disk: counts.disk,
-                sites,
-            },
-        })
-    }
 }
 
 /// The store's filter for what was asked.
@@ -112,15 +75,6 @@ pub(super) fn filter(asked: QueueFilter) -> Result<Filter, String> {
         sender: asked.sender,
         state: asked.state,
     })
-}
-
-/// `no-starttls (5.7.10) at start-tls`, without remote text.
-fn site_error(error: &SiteError) -> String {
-    let code = error
-        .code
-        .map(|code| format!(" {code}"))
-        .unwrap_or_default();
-    format!("{} ({}{code})", error.reason, error.status)
 }
 
 fn queued_message(stored: &Stored) -> QueuedMessage {

@@ -21,8 +21,10 @@ mod json_lines;
 mod logging;
 mod metrics;
 mod notify;
+mod reload;
 mod run;
 mod signals;
+mod stats;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
 pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};

@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)): ready, stopping, still well.
+//! What the service manager is told (sd_notify(3)): ready, reloading, stopping, still well.
 //!
 //! Holds always: "still well" is said only after the queue's dispatcher and the
 //! store both answered in time. A daemon that takes mail in and hands none on is
@@ -16,12 +16,21 @@ use crate::spool::Store;
 
 /// READY=1.
 pub(super) fn ready() {
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
+}
+
+/// RELOADING=1, with the time that systemd wants with it for `Type=notify-reload`
+/// and ignores otherwise.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(e) => tracing::warn!("the service manager can't be told of a reload: {e}"),
+    }
 }
 
 /// STOPPING=1.
 pub(super) fn stopping() {
-    notify(NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
 }
 
 /// Keeps the watchdog quiet while all is well, if the unit has one.
@@ -31,7 +40,7 @@ pub(super) fn watchdog(store: Arc<dyn Store>, queue: Questions) -> Option<JoinHa
         let (store, queue) = (Arc::clone(&store), queue.clone());
         async move { store.stats().await.is_ok() && queue.ask().await.is_some() }
     };
-    let tell = || notify(NotifyState::Watchdog);
+    let tell = || notify(&[NotifyState::Watchdog]);
     Some(tokio::spawn(keep(limit / 2, check, tell)))
 }
 
@@ -49,8 +58,8 @@ async fn keep<F: Future<Output = bool>>(every: Duration, check: impl Fn() -> F, 
     }
 }
 
-fn notify(state: NotifyState<'_>) {
-    if let Err(e) = sd_notify::notify(&[state]) {
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
         tracing::warn!("the service manager can't be told: {e}");
     }
 }

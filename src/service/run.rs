@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::answers::Answers;
 use super::logging::LogControl;
 use super::metrics::Monitor;
-use super::signals::{self, Signals};
+use super::reload::Reloader;
+use super::signals::{self, Signals, Told};
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
 use crate::config::Config;
 use crate::delivery::Deliverer;
@@ -86,13 +87,14 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         queue: queue.questions(),
         clock,
         log,
+        surveyed: Default::default(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let monitor = Monitor {
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
-        outcome,
+        outcome: Arc::clone(&outcome),
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
@@ -100,19 +102,35 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     tell_ready(&config, &ingress);
     let watchdog = notify::watchdog(Arc::clone(&store), queue.questions());
 
-    signals.stop().await;
+    let control = config.control.clone();
+    let mut reloader = Reloader {
+        config,
+        ingress,
+        queue: queue.questions(),
+        outcome,
+    };
+    until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
     notify::stopping();
     if let Some(watchdog) = watchdog {
         watchdog.abort();
     }
     let _ = stop.send(true);
-    tokio::join!(ingress.join(), queue.join());
+    tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
     store.close().await;
-    let _ = std::fs::remove_file(&config.control);
+    let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reloads whenever told to, until told to stop.
+async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
+    while signals.next().await == Told::Reload {
+        notify::reloading();
+        reloader.reload().await;
+        notify::ready();
+    }
 }
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`

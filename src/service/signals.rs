@@ -4,6 +4,15 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What the daemon is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// To stop (SIGTERM, SIGINT).
+    Stop,
+    /// To read its configuration anew (SIGHUP).
+    Reload,
+}
+
 /// What the daemon listens for.
 pub(super) struct Signals {
     terminate: Signal,
@@ -34,17 +43,13 @@ impl Signals {
         })
     }
 
-    /// Waits until the daemon is told to stop (SIGTERM, SIGINT).
-    pub(super) async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => tracing::warn!(
-                    "SIGHUP: certificates and accounts are reloaded by themselves; \
-                     for the rest of the configuration restart the service"
-                ),
-            }
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) -> Told {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
         }
     }
 }

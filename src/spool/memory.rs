@@ -18,7 +18,8 @@ use crate::types::{
 use super::fresh::FreshSender;
 use super::rules::{self, IdMaker};
 use super::{
-    Due, EventSink, Filter, Fresh, FreshReceiver, Intake, SpoolError, Stats, Store, Stored, Ticket,
+    Due, EventSink, Filter, Fresh, FreshReceiver, Intake, SpoolError, Stats, Store, Stored, Survey,
+    Ticket,
 };
 
 /// The engine in memory. Clones share one store.
@@ -218,6 +219,25 @@ impl Table {
         held
     }
 
+    fn survey(&self, moments: &[Timestamp]) -> Survey {
+        let mut survey = Survey {
+            by_age: vec![0; moments.len() + 1],
+            by_host: Vec::new(),
+        };
+        for stored in self.messages.values() {
+            if stored.recipients.iter().any(|r| r.state.is_open()) {
+                rules::count_age(&mut survey.by_age, moments, stored.message.received_at);
+            }
+        }
+        for (host, _) in &self.due {
+            match survey.by_host.last_mut() {
+                Some((last, count)) if last == host => *count += 1,
+                _ => survey.by_host.push((host.clone(), 1)),
+            }
+        }
+        survey
+    }
+
     fn list(&self, filter: &Filter, after: Option<QueueId>, limit: usize) -> Vec<Stored> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         self.messages
@@ -362,14 +382,16 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(result))
     }
 
+    fn survey(&self, moments: Vec<Timestamp>) -> BoxFuture<'_, Result<Survey, SpoolError>> {
+        let result = self.shared.opened().map(|t| t.survey(&moments));
+        Box::pin(std::future::ready(result))
+    }
+
     fn begin_attempt(&self, _: QueueId) {}
-
     fn end_attempt(&self, _: QueueId) {}
-
     fn take_suspects(&self) -> Vec<QueueId> {
         Vec::new()
     }
-
     fn close(&self) -> BoxFuture<'_, ()> {
         self.shared.table().closed = true;
         Box::pin(std::future::ready(()))

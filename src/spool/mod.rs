@@ -153,6 +153,17 @@ pub struct Stats {
     pub disk: u64,
 }
 
+/// What waits, counted anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Messages with an open recipient, by the moments asked for: accepted after
+    /// the first, after the second but not the first, and so on; the last, before
+    /// all of them.
+    pub by_age: Vec<u64>,
+    /// Messages with a queued recipient at each host that has some.
+    pub by_host: Vec<(Host, u64)>,
+}
+
 /// The store contract. Every engine passes the same contract test.
 ///
 /// All calls may be made at once from any task; none blocks an async thread.
@@ -215,6 +226,11 @@ pub trait Store: Send + Sync {
 
     /// Counts.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, SpoolError>>;
+
+    /// Counts what waits by age, for moments from the latest to the earliest, and
+    /// by host. Costs by the number of messages (it reads the index, not the
+    /// journal), so whoever asks often keeps the answer for a while.
+    fn survey(&self, moments: Vec<Timestamp>) -> BoxFuture<'_, Result<Survey, SpoolError>>;
 
     /// Marks a message as being attempted, without a flush: it survives a crash
     /// of the process, which is what it is for.

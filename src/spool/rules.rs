@@ -118,6 +118,14 @@ pub(super) fn may_settle(open: usize, dead: usize, changes: &[RecipientChange]) 
     open > 0 || (dead > 0 && !changes.is_empty() && changes.iter().all(removes))
 }
 
+/// Counts a message accepted at `at` in its class of age (see [`super::Survey`]).
+pub(super) fn count_age(by_age: &mut [u64], moments: &[Timestamp], at: Timestamp) {
+    let class = moments.iter().position(|moment| at > *moment);
+    if let Some(count) = by_age.get_mut(class.unwrap_or(moments.len())) {
+        *count += 1;
+    }
+}
+
 impl Filter {
     /// Whether a message is among those asked for.
     pub(super) fn matches(&self, message: &Message, statuses: &[RecipientStatus]) -> bool {

@@ -10,6 +10,7 @@
 //! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
 //! | `operator.rs` | what the command line tells, and its exit codes |
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
+//! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `weak.rs` | that nothing leaves below the level asked for |
@@ -43,6 +44,7 @@ mod order;
 mod prometheus;
 mod queue_hand;
 mod relay;
+mod reload;
 mod sandbox;
 mod secrets;
 mod service;

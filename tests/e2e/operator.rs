@@ -84,6 +84,20 @@ async fn queue_stats_counts_and_names_the_site() {
     assert_eq!(stats["messages"], 1, "{stats}");
     assert_eq!(stats["recipients"]["queued"], 1, "{stats}");
     is_time(&stats["oldest"]);
+    let class = |place: usize| {
+        (
+            &stats["ages"][place]["age"],
+            &stats["ages"][place]["messages"],
+        )
+    };
+    assert_eq!(class(0), (&"<5m".into(), &1.into()), "{stats}");
+    assert_eq!(class(4), (&"older".into(), &0.into()), "{stats}");
+    let domain = (
+        &stats["domains"][0]["domain"],
+        &stats["domains"][0]["waiting"],
+    );
+    assert_eq!(domain, (&"clinic.example".into(), &1.into()), "{stats}");
+    assert_eq!(stats["sites"][0]["waiting"], 1, "{stats}");
     assert!(
         stats.to_string().contains("mx.clinic.example"),
         "the site is named: {stats}"
@@ -302,21 +316,6 @@ async fn check_prints_the_effective_methods() {
         said.contains("relay.key"),
         "what is missing is named: {said}"
     );
-}
-
-/// What SIGHUP can't do yet it says, and nothing that runs is disturbed by it.
-#[tokio::test]
-async fn sighup_is_answered() {
-    let world = World::start(&Plan::default()).await;
-    let mut client = world.client().await;
-    world.daemon.signal("HUP");
-    world.daemon.wait_log("SIGHUP", SOON).await;
-    let reply = client
-        .submit(SENDER, &[TO], letter(TO, "still", "hi\r\n"))
-        .await
-        .unwrap();
-    assert_eq!(reply.code, 250, "{reply:?}");
-    world.far.wait_messages(1, SOON).await;
 }
 
 /// SIGTERM: idle sessions get 421 at once, and the daemon ends well.

@@ -134,7 +134,7 @@ async fn a_traced_life() -> (String, String) {
     world.wait_audit(&id, TO, "delivered").await;
     world.wait_audit(&id, to[1], "bounced").await;
     world.daemon.signal("HUP");
-    world.daemon.wait_log("SIGHUP", SOON).await;
+    world.daemon.wait_log("reloaded:", SOON).await;
     assert!(world.daemon.terminate().await.success());
     let read = || std::fs::read_to_string(&trace).unwrap_or_default();
     wait(SOON, "the end of the trace", || {

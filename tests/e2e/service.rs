@@ -76,16 +76,15 @@ fn hold(path: &Path, addresses: &[SocketAddr]) -> Holder {
     Holder(command.spawn().expect("python3 is installed"))
 }
 
-/// Collects notices until one is there so many times.
+/// Waits until one is there so many times.
 async fn notices(world: &World, notice: &str, times: usize) -> Vec<String> {
-    let mut all = Vec::new();
     let what = format!("{times} times {notice}");
     wait(SOON, &what, || {
-        all.extend(world.daemon.notices());
-        all.iter().filter(|n| *n == notice).count() >= times
+        let all = world.daemon.notices();
+        all.iter().filter(|n| n.trim_end() == notice).count() >= times
     })
     .await;
-    all
+    world.daemon.notices()
 }
 
 #[tokio::test]
@@ -96,8 +95,8 @@ async fn the_service_manager_is_kept_informed() {
     let told = notices(world, "WATCHDOG=1", 4).await;
     assert!(begin.elapsed() > Duration::from_secs(1), "{told:?}");
     assert!(world.daemon.terminate().await.success());
-    let told = world.daemon.notices();
-    assert_eq!(told.iter().filter(|n| *n == "STOPPING=1").count(), 1);
+    let told = notices(world, "STOPPING=1", 1).await;
+    assert_eq!(told.iter().filter(|n| n.contains("STOPPING=1")).count(), 1);
     assert!(!world.daemon.log().contains("service manager"));
 }
 

@@ -42,6 +42,24 @@ async fn settle(fates: Vec<Fate>, verdicts: &[Verdict]) -> Settlement {
 }
 
 #[tokio::test]
+async fn figures_go_on_over_a_reload() {
+    let before = outcome();
+    let job = job(&["a@x.example"]);
+    let decisions = [decided(Verdict::Bounced)];
+    before
+        .settle(&job, &report(&job, vec![rejected()]), &decisions)
+        .await;
+    let after = before.renewed(settings());
+    let page = |outcome: &Outcome| {
+        let mut page = crate::sys::metrics::Page::default();
+        outcome.write_figures(&mut page);
+        page.into_text()
+    };
+    assert!(page(&after).contains("status=\"bounced\""));
+    assert_eq!(page(&after), page(&before));
+}
+
+#[tokio::test]
 async fn each_recipient_has_its_state_and_each_kind_one_dsn() {
     let settlement = settle(
         vec![delivered(), rejected(), rejected(), deferred(), deferred()],

@@ -17,7 +17,7 @@ use crate::queue::shared::Shared;
 use crate::queue::{Queue, QueueHandle, Settings};
 use crate::spool::{
     Due, Filter, Fresh, FreshReceiver, Intake, MemoryStore, SpoolError, Stats, Store, Stored,
-    Ticket,
+    Survey, Ticket,
 };
 use crate::sys::{Clock, SystemEntropy, TokioClock};
 use crate::types::{
@@ -323,6 +323,9 @@ impl Store for Watched {
     }
     fn stats(&self) -> BoxFuture<'_, Result<Stats, SpoolError>> {
         self.inner.stats()
+    }
+    fn survey(&self, moments: Vec<Timestamp>) -> BoxFuture<'_, Result<Survey, SpoolError>> {
+        self.inner.survey(moments)
     }
     fn begin_attempt(&self, id: QueueId) {
         assert!(self.marked.lock().unwrap().insert(id), "marked twice");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::types::{Host, QueueId, Timestamp};
 
-use super::super::{Due, Filter, SpoolError, Stats};
+use super::super::{Due, Filter, SpoolError, Stats, Survey, rules};
 use super::core::{Core, Found};
 use super::entry::{
     DUE, Entry, HELD, MESSAGES, due_key, host_prefix, message_id, message_key, parse_due,
@@ -145,6 +145,52 @@ pub(super) fn stats(core: &Core) -> Result<Stats, SpoolError> {
         oldest: oldest(core)?,
         disk,
     })
+}
+
+/// Counts what waits, a page at a time.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn survey(core: &Core, moments: &[Timestamp]) -> Result<Survey, SpoolError> {
+    let mut survey = Survey {
+        by_age: vec![0; moments.len() + 1],
+        by_host: Vec::new(),
+    };
+    each(core, MESSAGES, |_, value| {
+        let entry: Entry = decode(value)?;
+        if entry.open > 0 {
+            rules::count_age(&mut survey.by_age, moments, entry.received_at);
+        }
+        Ok(())
+    })?;
+    each(core, DUE, |key, _| {
+        let (host, _) = parse_due(key).ok_or(IndexError::Damaged)?;
+        match survey.by_host.last_mut() {
+            Some((last, count)) if *last == host => *count += 1,
+            _ => survey.by_host.push((host, 1)),
+        }
+        Ok(())
+    })?;
+    Ok(survey)
+}
+
+/// Goes over all pairs whose keys start with `prefix`.
+fn each(
+    core: &Core,
+    prefix: &[u8],
+    mut with: impl FnMut(&[u8], &[u8]) -> Result<(), IndexError>,
+) -> Result<(), SpoolError> {
+    let mut from = prefix.to_vec();
+    loop {
+        let pairs = core.read(|index| index.scan(prefix, &from, PAGE))?;
+        let Some((last, _)) = pairs.last() else {
+            return Ok(());
+        };
+        from = behind(last.clone());
+        for (key, value) in &pairs {
+            with(key, value).map_err(|e| core.index_failed(e))?;
+        }
+    }
 }
 
 /// When the first message with something open was accepted.

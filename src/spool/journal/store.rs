@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::sys::metrics::Page;
 use crate::types::{BoxFuture, Host, QueueId, Settlement, Timestamp};
 
-use super::super::{Due, Filter, Intake, SpoolError, Stats, Store, Stored};
+use super::super::{Due, Filter, Intake, SpoolError, Stats, Store, Stored, Survey};
 use super::body::JournalBody;
 use super::committer::Committer;
 use super::core::{Core, Found};
@@ -270,6 +270,10 @@ impl Store for JournalStore {
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, SpoolError>> {
         Box::pin(self.blocking(|core| query::stats(core)))
+    }
+
+    fn survey(&self, moments: Vec<Timestamp>) -> BoxFuture<'_, Result<Survey, SpoolError>> {
+        Box::pin(self.blocking(move |core| query::survey(core, &moments)))
     }
 
     fn begin_attempt(&self, id: QueueId) {

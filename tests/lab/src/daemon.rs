@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -22,10 +23,12 @@ pub struct Daemon {
     folder: TempDir,
     environment: Vec<(String, String)>,
     child: Option<Child>,
-    /// Of the last start.
-    notify: Option<UnixDatagram>,
     ready_limit: Duration,
+    notices: Notices,
 }
+
+/// What the daemon has told the service manager since it was ready, a datagram an entry.
+type Notices = Arc<Mutex<Vec<String>>>;
 
 impl Daemon {
     /// A daemon that is not started, in a new temporary folder. Tests of the package pass
@@ -38,8 +41,8 @@ impl Daemon {
             folder: folder.expect("a temporary folder can be made"),
             environment: Vec::new(),
             child: None,
-            notify: None,
             ready_limit: Duration::from_secs(20),
+            notices: Notices::default(),
         }
     }
 
@@ -91,7 +94,6 @@ impl Daemon {
         assert!(self.child.is_none(), "the daemon is running already");
         let path = self.dir().join("notify.sock");
         let socket = notify_socket(&path).map_err(|e| format!("the notify socket: {e}"))?;
-        self.notify = Some(socket);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -107,7 +109,9 @@ impl Daemon {
         self.child = Some(child.map_err(|e| format!("{}: {e}", self.binary.display()))?);
         let deadline = Instant::now() + self.ready_limit;
         loop {
-            if self.notices().iter().any(|notice| notice == "READY=1") {
+            if is_ready(&socket) {
+                self.notices = Notices::default();
+                collect(socket, &self.notices).map_err(|e| format!("the notify socket: {e}"))?;
                 return Ok(());
             }
             if let Some(status) = self.exited() {
@@ -124,19 +128,11 @@ impl Daemon {
         }
     }
 
-    /// What the daemon has told its service manager (sd_notify(3)) since it was last asked; up to
-    /// READY=1 [`Daemon::start`] has asked.
+    /// What the daemon has told the service manager since it was last ready at its start, a
+    /// datagram an entry (sd_notify(3)).
     pub fn notices(&self) -> Vec<String> {
-        let mut buffer = [0; 4096];
-        let mut notices = Vec::new();
-        let Some(socket) = &self.notify else {
-            return notices;
-        };
-        while let Ok(length) = socket.recv(&mut buffer) {
-            let text = String::from_utf8_lossy(&buffer[..length]);
-            notices.extend(text.lines().map(str::to_owned));
-        }
-        notices
+        let notices = self.notices.lock();
+        notices.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everything the daemon has written to stderr, over all its starts.
@@ -307,6 +303,38 @@ fn notify_socket(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::bind(path)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Reads on for as long as somebody may ask, so that the daemon never waits for us.
+fn collect(socket: UnixDatagram, notices: &Notices) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(STEP * 20))?;
+    let notices = Arc::downgrade(notices);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Some(notices) = notices.upgrade() {
+            if let Ok(length) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let mut notices = notices.lock().unwrap_or_else(PoisonError::into_inner);
+                notices.push(text);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Whether READY=1 is among the notices that have come.
+fn is_ready(socket: &UnixDatagram) -> bool {
+    let mut buffer = [0; 4096];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        if buffer[..length]
+            .split(|octet| *octet == b'\n')
+            .any(|line| line == b"READY=1")
+        {
+            return true;
+        }
+    }
+    false
 }
 
 const STEP: Duration = Duration::from_millis(10);

@@ -1,0 +1,117 @@
+//! SIGHUP: the configuration swapped whole, or not at all.
+//!
+//! Holds always: what runs is one file as it stood at one moment, the one whose
+//! hash the audit names. A file with a fault, or one that asks for what only a
+//! restart can do, changes nothing, and the log says every reason; everything that
+//! can fail is done before the first room is told.
+
+use std::sync::Arc;
+
+use crate::config::{self, Config};
+use crate::ingress::Ingress;
+use crate::outcome::Outcome;
+use crate::queue::{Questions, Renewal};
+
+use super::inspect;
+use super::run::deliverer;
+
+/// What is reloaded, and what is in force.
+pub(super) struct Reloader {
+    pub(super) config: Config,
+    pub(super) ingress: Ingress,
+    pub(super) queue: Questions,
+    pub(super) outcome: Arc<Outcome>,
+}
+
+impl Reloader {
+    /// Reads the file anew and goes by it, or says why not.
+    pub(super) async fn reload(&mut self) {
+        // Files are read, and no other task has to wait for that.
+        let prepared = tokio::task::block_in_place(|| self.prepare());
+        let (config, renewal) = match prepared {
+            Ok(prepared) => prepared,
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("reload: {fault}");
+                }
+                tracing::error!(
+                    "reload: nothing was changed; configuration={} stays in force",
+                    self.config.hash
+                );
+                return;
+            }
+        };
+        self.queue.renew(renewal).await;
+        tracing::info!(
+            "reloaded: methods=\"{}\" tls_level={} rules={} configuration={}",
+            config.policy.default.methods,
+            config.policy.default.tls_level,
+            config.policy.rules.len(),
+            config.hash
+        );
+        self.config = config;
+    }
+
+    /// Everything that can fail; the ingress comes last, since it is told at once.
+    fn prepare(&self) -> Result<(Config, Renewal), Vec<String>> {
+        let config = config::load(&self.config.path).map_err(|faults| {
+            let path = &faults.path;
+            faults
+                .faults
+                .iter()
+                .map(|fault| fault.at(path))
+                .collect::<Vec<_>>()
+        })?;
+        let mut faults: Vec<String> = inspect(&config)
+            .iter()
+            .map(|fault| fault.at(&config.path))
+            .collect();
+        faults.extend(
+            restarts(&self.config, &config)
+                .into_iter()
+                .map(|what| format!("{what} has changed, which needs a restart")),
+        );
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let deliver = deliverer(&config).map_err(|e| vec![e.to_string()])?;
+        let outcome = self.outcome.renewed(config.outcome.clone());
+        let renewal = Renewal {
+            settings: config.queue.clone(),
+            deliver: Arc::new(deliver),
+            outcome: Arc::new(outcome),
+        };
+        let ingress = self.ingress.reload(&config.ingress);
+        ingress.map_err(|e| vec![e.to_string()])?;
+        Ok((config, renewal))
+    }
+}
+
+/// What differs that only a restart can change, by its key.
+fn restarts(now: &Config, new: &Config) -> Vec<&'static str> {
+    let binds = |config: &Config| -> Vec<_> {
+        let listeners = config.ingress.listeners.iter();
+        listeners.map(|listener| listener.address).collect()
+    };
+    let changes = [
+        ("data_dir", now.data_dir != new.data_dir),
+        ("control", now.control != new.control),
+        (
+            "spool.master_key",
+            now.spool.master_key != new.spool.master_key,
+        ),
+        ("spool.max_size", now.spool.max_size != new.spool.max_size),
+        ("[log]", now.log != new.log),
+        ("[metrics] bind", now.metrics != new.metrics),
+        (
+            "[audit] keep",
+            now.outcome.audit_keep != new.outcome.audit_keep,
+        ),
+        (
+            "[[listener]] bind, or the number or order of the listeners,",
+            binds(now) != binds(new),
+        ),
+    ];
+    let changes = changes.into_iter().filter(|(_, differs)| *differs);
+    changes.map(|(key, _)| key).collect()
+}
