@@ -9,7 +9,7 @@ use crate::types::{Domain, Mailbox};
 pub struct Settings {
     /// The reporting MTA's name.
     pub hostname: Domain,
-    /// Who is told of a dead DSN; `None`: the audit and the log alone.
+    /// Who is told of a dead DSN; `None`: postmaster@ the sender's domain.
     pub postmaster: Option<Mailbox>,
     /// The folder of the audit's day files, `DATA_DIR/audit`.
     pub audit_folder: PathBuf,

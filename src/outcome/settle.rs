@@ -213,24 +213,26 @@ impl Outcome {
         let Origin::Own(OwnMailKind::Dsn { about: original }) = job.message.origin else {
             return None;
         };
-        let postmaster = self.settings.postmaster.as_ref()?;
         let dead: Vec<&Case<'_>> = cases.iter().filter(|c| c.state == State::Dead).collect();
-        if dead.is_empty() {
-            return None;
-        }
+        // The DSN went to the sender, so its host is the sender's domain.
+        let sender = &dead.first()?.recipient.mailbox;
+        let postmaster = match &self.settings.postmaster {
+            Some(postmaster) => postmaster.clone(),
+            None => Mailbox::new("postmaster", sender.host().clone()).ok()?,
+        };
         let id = self.name(now);
         let about = job.message.id;
         let text = notice::compose(&notice::Notice {
             id,
             settings: &self.settings,
-            postmaster,
+            postmaster: &postmaster,
             dsn: about,
             original,
             dead: &dead,
             now,
         });
         let kind = OwnMailKind::DeadNotice { about };
-        Some(self.own_mail(id, kind, postmaster, text))
+        Some(self.own_mail(id, kind, &postmaster, text))
     }
 
     fn event(&self, job: &Job, case: &Case<'_>, now: Timestamp) -> AuditEvent {

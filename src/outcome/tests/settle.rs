@@ -163,7 +163,7 @@ async fn e55_a_dead_dsn_is_told_to_the_postmaster_once() {
 }
 
 #[tokio::test]
-async fn without_postmaster_a_dead_dsn_is_listed_alone() {
+async fn without_postmaster_a_dead_dsn_is_told_at_the_senders_domain() {
     let settings = Settings {
         postmaster: None,
         ..settings()
@@ -175,7 +175,9 @@ async fn without_postmaster_a_dead_dsn_is_listed_alone() {
         .settle(&dsn, &report, &[decided(Verdict::Bounced)])
         .await;
     assert_eq!(settlement.changes[0].status.state, State::Dead);
-    assert_eq!(settlement.messages, []);
+    let postmaster = Mailbox::parse("postmaster@clinic.example").unwrap();
+    let told = &settlement.messages[0].message.envelope.recipients;
+    assert_eq!(told, &[postmaster]);
     assert_eq!(settlement.events[0].state, State::Dead);
 }
 
