@@ -512,3 +512,42 @@ async fn closed_is_closed(engine: Engine) {
     assert!(matches!(store.due_hosts().await, Err(SpoolError::Closed)));
     assert!(matches!(store.stats().await, Err(SpoolError::Closed)));
 }
+
+/// A job that meets the close on its way is answered too: a caller that waited for
+/// ever would hold up the daemon's stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_at_the_close_is_answered() {
+    // The moment is short: without its mending, one round of sixty met it.
+    for _ in 0..100 {
+        ask_at_the_close(journal().store).await;
+    }
+}
+
+async fn ask_at_the_close(store: Arc<dyn Store>) {
+    let ask = |store: Arc<dyn Store>| async move {
+        loop {
+            match accept(&*store, &["a@x.example"], b"x").await {
+                Ok(message) => match store.settle(settlement(message.id, vec![])).await {
+                    Ok(()) => {}
+                    Err(SpoolError::Closed) => return,
+                    Err(other) => panic!("{other}"),
+                },
+                Err(SpoolError::Closed) => return,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let tasks: Vec<_> = (0..16)
+        .map(|_| tokio::spawn(ask(Arc::clone(&store))))
+        .collect();
+    tokio::task::yield_now().await;
+    let closed = async {
+        store.close().await;
+        for task in tasks {
+            task.await.unwrap();
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), closed)
+        .await
+        .unwrap();
+}

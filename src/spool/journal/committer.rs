@@ -82,13 +82,22 @@ impl Committer {
                 let _ = waker.send(());
             }
             if !closers.is_empty() {
-                self.jobs.close();
+                self.turn_away();
                 for closer in closers {
                     let _ = closer.send(());
                 }
                 return;
             }
         }
+    }
+
+    /// Takes no more jobs, and drops those already on their way, so that all who
+    /// ask hear [`SpoolError::Closed`]. Dropping the receiver alone would not do: a
+    /// job sent at that very moment stays in the channel for as long as anybody has
+    /// a sender, and whoever asked waits for ever.
+    fn turn_away(&mut self) {
+        self.jobs.close();
+        while self.jobs.blocking_recv().is_some() {}
     }
 
     /// Does something that may panic: a port, the database, a mistake here. The
