@@ -6,7 +6,7 @@
 //! [`super::Outcome::settle`], written when `service` asks.
 
 use crate::sys::metrics::{Counter, Histogram, Page};
-use crate::types::{Message, Method, OwnMailKind, State, Timestamp, TlsFacts};
+use crate::types::{Course, Message, Method, OwnMailKind, State, Timestamp, TlsFacts};
 
 use super::line::status;
 use super::settle::Case;
@@ -44,6 +44,7 @@ const GROUPS: &[&str] = &[
 #[derive(Debug)]
 pub(super) struct Meters {
     outcomes: Counter<3>,
+    observed: Counter<3>,
     tls: Counter<3>,
     own_mail: Counter<1>,
     delivery: Histogram,
@@ -54,6 +55,7 @@ impl Default for Meters {
         Self {
             // An alert asks whether this one stands still.
             outcomes: Counter::with([[status(State::Delivered), Method::Tls.as_str(), "none"]]),
+            observed: Counter::with([[status(State::Delivered), Course::Tls.as_str(), "none"]]),
             tls: Counter::default(),
             own_mail: Counter::with([["dsn"], ["dead-notice"]]),
             delivery: Histogram::new(DELIVERY),
@@ -67,6 +69,11 @@ impl Meters {
         let method = case.report.method.map_or("none", |method| method.as_str());
         let reason = case.failure().map_or("none", |f| f.reason.as_str());
         self.outcomes.count([status(case.state), method, reason]);
+        if let Some(would) = case.report.evidence.would {
+            let reason = would.reason.map_or("none", |reason| reason.as_str());
+            let would = would.method.as_str();
+            self.observed.count([status(case.state), would, reason]);
+        }
         if case.state != State::Delivered {
             return;
         }
@@ -88,6 +95,12 @@ impl Meters {
             "Outcomes of attempts and endings, one a recipient, in the words of log and audit.",
             ["status", "method", "reason"],
             &self.outcomes,
+        );
+        page.counter(
+            "postern_observed_outcomes_total",
+            "The same while the configuration is only observed, by what it would have come to.",
+            ["status", "would", "reason"],
+            &self.observed,
         );
         page.histogram(
             "postern_delivery_seconds",

@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::queue::{Questions, Renewal};
 
 use super::inspect;
+use super::observe::Observing;
 use super::run::deliverer;
 
 /// What is reloaded, and what is in force.
@@ -21,6 +22,7 @@ pub(super) struct Reloader {
     pub(super) ingress: Ingress,
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
+    pub(super) observing: Observing,
 }
 
 impl Reloader {
@@ -42,6 +44,7 @@ impl Reloader {
             }
         };
         self.queue.renew(renewal).await;
+        self.observing.tell(&config);
         tracing::info!(
             "reloaded: methods=\"{}\" tls_level={} rules={} configuration={}",
             config.policy.default.methods,

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::answers::Answers;
 use super::logging::LogControl;
 use super::metrics::Monitor;
+use super::observe::Observing;
 use super::reload::Reloader;
 use super::signals::{self, Signals, Told};
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
@@ -90,7 +91,9 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         surveyed: Default::default(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
+    let observing = Observing::default();
     let monitor = Monitor {
+        observing: observing.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
@@ -99,6 +102,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
     let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
+    observing.tell(&config);
     tell_ready(&config, &ingress);
     let watchdog = notify::watchdog(Arc::clone(&store), queue.questions());
 
@@ -108,6 +112,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         ingress,
         queue: queue.questions(),
         outcome,
+        observing,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");

@@ -21,6 +21,7 @@ pub mod recipient;
 pub mod settlement;
 pub mod time;
 pub mod units;
+pub mod would;
 
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
@@ -38,3 +39,4 @@ pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, S
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use time::Timestamp;
+pub use would::{Course, CourseError, Would};

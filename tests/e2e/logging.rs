@@ -151,6 +151,12 @@ fn check(lines: &[Line]) -> BTreeSet<String> {
     seen
 }
 
+/// Checks a log in text against the page and gives the marks that were seen.
+pub(crate) fn documented(log: &str) -> BTreeSet<String> {
+    let lines: Vec<Line> = log.lines().map(Line::of_text).collect();
+    check(&lines)
+}
+
 /// What the scenario brings forth, at level debug.
 const SEEN: [&str; 17] = [
     "status=accepted",
