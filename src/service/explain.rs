@@ -223,7 +223,7 @@ impl fmt::Display for Story {
         if let Some(observe) = &self.observe {
             writeln!(
                 f,
-                "observe is on: the above goes into the record alone; else by"
+                "observe is on: where the above would not deliver, the record says so, and it goes by"
             )?;
             for method in observe {
                 writeln!(f, "  {method}")?;
