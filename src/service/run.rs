@@ -10,7 +10,7 @@ use super::answers::Answers;
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
-use super::reload::Reloader;
+use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
 use crate::config::Config;
@@ -87,13 +87,16 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
-        log,
+        log: log.clone(),
         surveyed: Default::default(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
+    let figures = Arc::new(Reloads::default());
     let monitor = Monitor {
         observing: observing.clone(),
+        reloads: Arc::clone(&figures),
+        log: log.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
@@ -113,6 +116,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         queue: queue.questions(),
         outcome,
         observing,
+        figures,
+        log,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");

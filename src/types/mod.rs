@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod recipient;
 pub mod settlement;
 pub mod time;
+pub mod tls_words;
 pub mod units;
 pub mod would;
 
@@ -39,4 +40,5 @@ pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, S
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use time::Timestamp;
+pub use tls_words::tls_words;
 pub use would::{Course, CourseError, Would};
