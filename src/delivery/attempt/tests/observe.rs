@@ -217,3 +217,121 @@ async fn a_login_is_never_said_to_whom_is_not_proven() {
     assert_eq!(would(&report), ["bounce no-starttls"]);
     assert!(!mx.heard_any("AUTH") && !mx.heard_any("MAIL"));
 }
+
+/// How a host behaves; each time, since two walks may ask it.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Modern,
+    Stranger,
+    Bare,
+    /// Refuses the handshake by an alert.
+    Alert,
+    /// Ends it.
+    Cut,
+    /// Says this at this verb.
+    Says(&'static str, &'static str),
+    /// The same, and its certificate proves nothing.
+    StrangerSays(&'static str, &'static str),
+    BareSays(&'static str, &'static str),
+    Unreachable,
+}
+
+fn host(kind: Kind, ca: &Ca, name: &str) -> FarSide {
+    let (good, stranger) = (ca.tls(name), Ca::new().tls(name));
+    let says = |tls, verb, reply| FarSide::new(tls).says(verb, &[reply; 9]);
+    match kind {
+        Kind::Modern => FarSide::new(good),
+        Kind::Stranger => FarSide::new(stranger),
+        Kind::Bare | Kind::Unreachable => bare(),
+        Kind::Alert => says(good, "SHAKE", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}\u{28}"),
+        Kind::Cut => says(good, "SHAKE", "CLOSE"),
+        Kind::Says(verb, reply) => says(good, verb, reply),
+        Kind::StrangerSays(verb, reply) => says(stranger, verb, reply),
+        Kind::BareSays(verb, reply) => says(None, verb, reply),
+    }
+}
+
+/// One attempt at these hosts, all on equal terms but in this order.
+async fn attempt_at(
+    kinds: &[Kind],
+    words: &[&str],
+    level: TlsLevel,
+    observe: bool,
+) -> (Report, usize) {
+    let ca = Ca::new();
+    let names: Vec<String> = (1..=kinds.len())
+        .map(|n| format!("mx{n}.b.example"))
+        .collect();
+    let hosts = kinds.iter().zip(&names);
+    let hosts: Vec<FarSide> = hosts.map(|(kind, name)| host(*kind, &ca, name)).collect();
+    let all: Vec<&FarSide> = hosts.iter().collect();
+    let mut world = World::new(ca, &all).methods(words).level(level);
+    world.policy.observe = observe;
+    for (n, kind) in kinds.iter().enumerate() {
+        if matches!(kind, Kind::Unreachable) {
+            let ip = format!("192.0.2.{}", n + 1);
+            world.network.silent.push(ip.parse().unwrap());
+        }
+    }
+    let report = world.attempt(&["r"]).await;
+    // Where MAIL was refused and the rest of the pipeline was not, it is a mere dot.
+    let bodies = hosts.iter().flat_map(FarSide::bodies);
+    let taken = bodies.filter(|body| body != b".\r\n").count();
+    (report, taken)
+}
+
+/// Against whatever far side: what would have happened is what happens when the same list is
+/// enforced, and who is served by `["tls", "cleartext"]` is served.
+#[tokio::test(start_paused = true)]
+async fn it_would_have_been_as_it_is_when_enforced() {
+    use Kind::*;
+    let sites: [&[Kind]; 22] = [
+        &[Modern],
+        &[Stranger],
+        &[Bare],
+        &[Alert],
+        &[Cut],
+        &[Unreachable],
+        &[Says("STARTTLS", "454 4.7.0 later")],
+        &[Says("STARTTLS", "554 5.7.0 never")],
+        &[Says("BANNER", "554 5.7.1 no")],
+        &[Says("BANNER", "421 4.3.0 later")],
+        &[Says("RCPT", "550 5.1.1 no")],
+        &[StrangerSays("RCPT", "451 4.7.1 later")],
+        &[StrangerSays("DOT", "CLOSE")],
+        &[BareSays("MAIL", "530 5.7.0 TLS first")],
+        &[BareSays("DOT", "452 4.3.1 full")],
+        &[Bare, Modern],
+        &[Stranger, Modern],
+        &[Bare, Unreachable],
+        &[Stranger, Unreachable],
+        &[Stranger, Says("BANNER", "554 5.7.1 no")],
+        &[Says("MAIL", "451 4.3.2 later"), Stranger],
+        &[Stranger, Bare, Cut],
+    ];
+    let lists: [&[&str]; 3] = [&["tls"], &["tls", "drop"], &["tls", "cleartext", "drop"]];
+    for kinds in sites {
+        let plain = ["tls", "cleartext"];
+        let (plain, _) = attempt_at(kinds, &plain, TlsLevel::Encrypted, false).await;
+        for words in lists {
+            for level in [TlsLevel::Encrypted, TlsLevel::Authenticated] {
+                let (enforced, _) = attempt_at(kinds, words, level, false).await;
+                let (observed, taken) = attempt_at(kinds, words, level, true).await;
+                let case = format!("{kinds:?} {words:?} {level}");
+                let enforced = &enforced.recipients[0];
+                assert_eq!(enforced.evidence.would, None, "{case}");
+                assert_eq!(
+                    observed.recipients[0].evidence.would,
+                    Would::of(enforced.method, &enforced.fate),
+                    "{case}"
+                );
+                let fate = &observed.recipients[0].fate;
+                assert!(!matches!(fate, Fate::Dropped(_)), "{case}");
+                if matches!(plain.recipients[0].fate, Fate::Delivered(_)) {
+                    assert!(matches!(fate, Fate::Delivered(_)), "{case}: {fate:?}");
+                }
+                assert!(taken <= 1, "{case}: {taken} copies");
+            }
+        }
+    }
+}
