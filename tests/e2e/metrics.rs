@@ -301,6 +301,8 @@ async fn nothing_else_is_served_and_nobody_is_kept_waiting() {
     ] {
         assert_eq!(ask(address, &request).await.0, status, "{request}");
     }
+    let head = ask(address, "HEAD /healthz HTTP/1.1\r\n\r\n").await;
+    assert_eq!(head, (200, String::new()));
     // More clients than are taken at once, which never ask: after 10 s their turn is over.
     let mut idle = Vec::new();
     for _ in 0..20 {
