@@ -125,6 +125,7 @@ impl Deliverer {
                 None => None,
             },
             until: Instant::now() + timeouts::ATTEMPT,
+            observing: false,
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {

@@ -18,7 +18,7 @@ use super::open::Purpose;
 use super::transact::transact;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
-use crate::delivery::{Credentials, Lane, Route, timeouts};
+use crate::delivery::{Credentials, Hop, Lane, Route, timeouts};
 use crate::policy::Decision;
 use crate::types::{Failure, Job, JobRecipient, Method, Reason, RecipientReport, Required, Stage};
 
@@ -79,6 +79,9 @@ pub(super) struct Walk<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
+    /// Whether this list is only observed, so that what a kept connection says of
+    /// its host will do for an answer: it saves a connection a message.
+    pub(super) observing: bool,
 }
 
 impl Deliverer {
@@ -92,7 +95,11 @@ impl Deliverer {
     ) -> Vec<RecipientReport> {
         let mut board = Board::new(decision, recipients);
         let configured = Leg::configured(decision, walk.credentials);
-        let mut last = self.follow(walk, &configured, &mut board, lane).await;
+        let first = Walk {
+            observing: decision.observe.is_some(),
+            ..*walk
+        };
+        let mut last = self.follow(&first, &configured, &mut board, lane).await;
         if let Some(observed) = Leg::observed(decision, walk.credentials) {
             board.observe();
             if !board.is_settled() {
@@ -177,6 +184,11 @@ impl Deliverer {
                 )));
                 break;
             }
+            if let Some((kept, failure)) = known(walk, lane, hop, required) {
+                board.tried(&kept.remote, Some(&kept.achieved));
+                tally.add(Verdict::Unmet(failure));
+                continue;
+            }
             match self.open(hop, purpose).await {
                 Ok(kept) => {
                     let after = transact(Box::new(kept), walk, required, board).await;
@@ -209,6 +221,17 @@ impl Deliverer {
         let after = transact(kept, walk, required, board).await;
         keep(lane, after).await;
     }
+}
+
+/// What the lane's connection tells of a host that is only looked at.
+fn known<'a>(
+    walk: &Walk<'_>,
+    lane: &'a Lane,
+    hop: &Hop,
+    required: &Required,
+) -> Option<(&'a Kept, Failure)> {
+    let kept = lane.kept.as_deref().filter(|_| walk.observing)?;
+    Some((kept, kept.shortfall(hop, required)?))
 }
 
 /// Leaves a living connection in the lane; what was there before is ended.
