@@ -58,6 +58,9 @@ _postern() {
             postern__subcmd__audit,verify)
                 cmd="postern__subcmd__audit__subcmd__verify"
                 ;;
+            postern__subcmd__audit,would)
+                cmd="postern__subcmd__audit__subcmd__would"
+                ;;
             postern__subcmd__log,level)
                 cmd="postern__subcmd__log__subcmd__level"
                 ;;
@@ -186,7 +189,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__audit)
-            opts="-h --config --help list show verify export"
+            opts="-h --config --help list would show verify export"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -234,7 +237,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__audit__subcmd__list)
-            opts="-h --since --recipient --state --json --config --help"
+            opts="-h --since --recipient --state --would --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -249,6 +252,10 @@ _postern() {
                     return 0
                     ;;
                 --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --would)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -293,6 +300,28 @@ _postern() {
                     return 0
                     ;;
                 --head)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__audit__subcmd__would)
+            opts="-h --since --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -21,14 +21,16 @@ mod json_lines;
 mod logging;
 mod metrics;
 mod notify;
+mod observe;
 mod reload;
 mod run;
 mod signals;
 mod stats;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
-pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};
+pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, ago, audit, verify_audit};
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
 pub use inspect::inspect;
+pub use observe::{OBSERVE_IS_ON, Observed, observed};
 pub use run::serve;

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::answers::Answers;
 use super::logging::LogControl;
 use super::metrics::Monitor;
-use super::reload::Reloader;
+use super::observe::Observing;
+use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
 use crate::config::Config;
@@ -86,11 +87,16 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
-        log,
+        log: log.clone(),
         surveyed: Default::default(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
+    let observing = Observing::default();
+    let figures = Arc::new(Reloads::default());
     let monitor = Monitor {
+        observing: observing.clone(),
+        reloads: Arc::clone(&figures),
+        log: log.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
@@ -99,6 +105,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
     let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
+    observing.tell(&config);
     tell_ready(&config, &ingress);
     let watchdog = notify::watchdog(Arc::clone(&store), queue.questions());
 
@@ -108,6 +115,9 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         ingress,
         queue: queue.questions(),
         outcome,
+        observing,
+        figures,
+        log,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");

@@ -13,6 +13,7 @@
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `undeliverable.rs` | what senders are told when it does not |
+//! | `observe.rs` | that `[security] observe` delivers past the configuration and tells what that would have done |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
 //! | `audit.rs` | that the audit is one chain, and that a change in it is found |
@@ -39,6 +40,7 @@ mod dsn;
 mod full;
 mod logging;
 mod metrics;
+mod observe;
 mod operator;
 mod order;
 mod prometheus;

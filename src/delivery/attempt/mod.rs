@@ -8,6 +8,7 @@
 mod board;
 mod explain;
 mod kept;
+mod leg;
 mod open;
 mod transact;
 mod walk;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
+use self::leg::Leg;
 use self::walk::Walk;
 use super::route::{RoutePatternError, Router};
 use super::{Deliver, Lane, NoRoute, Route, Settings, timeouts};
@@ -123,12 +125,21 @@ impl Deliverer {
                 None => None,
             },
             until: Instant::now() + timeouts::ATTEMPT,
+            observing: false,
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
             reports.extend(self.walk(&walk, &decision, recipients, lane).await);
         }
         self.report(job, Some(route.site.clone()), reports)
+    }
+}
+
+/// What a list comes to where there is no route.
+fn nowhere(board: &mut Board<'_>, leg: &Leg<'_>, why: &NoRoute) {
+    match why.permanent {
+        true => board.end(leg.ending(), &why.failure),
+        false => board.defer(&why.failure),
     }
 }
 
@@ -141,9 +152,10 @@ impl Deliver for Deliverer {
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
             let mut board = Board::new(&decision, recipients);
-            match why.permanent {
-                true => board.end(decision.treatment.methods.ending(), &why.failure),
-                false => board.defer(&why.failure),
+            nowhere(&mut board, &Leg::configured(&decision, None), why);
+            if let Some(observed) = Leg::observed(&decision, None) {
+                board.observe();
+                nowhere(&mut board, &observed, why);
             }
             reports.extend(board.reports(&why.failure));
         }

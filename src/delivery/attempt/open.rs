@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Deliverer;
 use super::kept::Kept;
-use crate::assurance;
+use crate::assurance::{self, Judged};
 use crate::delivery::connection::Connection;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::session::{Login, greeting_name};
@@ -164,12 +164,18 @@ impl Deliverer {
             connection.quit().await;
             return Err(failure.into());
         }
-        let (mut connection, achieved) = match purpose.method {
-            Method::Cleartext => (connection, Achieved::cleartext()),
+        let (mut connection, judged) = match purpose.method {
+            Method::Cleartext => (
+                connection,
+                Judged {
+                    achieved: Achieved::cleartext(),
+                    unproven: None,
+                },
+            ),
             Method::Tls => self.secure(connection, hop, purpose, profile).await?,
         };
         if let Some(credentials) = purpose.credentials {
-            let permit = permit(purpose.required, &achieved)?;
+            let permit = permit(purpose.required, &judged.achieved)?;
             let login = read_login(credentials).await?;
             if let Err(failure) = connection.log_in(permit, login).await {
                 connection.quit().await;
@@ -179,7 +185,8 @@ impl Deliverer {
         let now = Instant::now();
         Ok(Kept {
             connection,
-            achieved,
+            achieved: judged.achieved,
+            unproven: judged.unproven,
             hop: hop.clone(),
             remote: Remote {
                 name: hop.host.to_string(),
@@ -201,7 +208,7 @@ impl Deliverer {
         hop: &Hop,
         purpose: Purpose<'_>,
         profile: Profile,
-    ) -> Result<(Connection, Achieved), Fault> {
+    ) -> Result<(Connection, Judged), Fault> {
         if connection.is_masked() {
             tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
         }
@@ -214,9 +221,9 @@ impl Deliverer {
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
-        let achieved = judge(proof, purpose)?;
+        let judged = judge(proof, purpose)?;
         match connection.greet_again().await {
-            Ok(()) => Ok((connection, achieved)),
+            Ok(()) => Ok((connection, judged)),
             Err(failure) => {
                 connection.quit().await;
                 Err(failure.into())
@@ -258,11 +265,11 @@ impl Deliverer {
 }
 
 /// Holds what was proven against what is required.
-fn judge(proof: Proof, purpose: Purpose<'_>) -> Result<Achieved, Fault> {
+fn judge(proof: Proof, purpose: Purpose<'_>) -> Result<Judged, Fault> {
     let judged = assurance::judge(proof, purpose.fixed)
         .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
     match permit(purpose.required, &judged.achieved) {
-        Ok(_) => Ok(judged.achieved),
+        Ok(_) => Ok(judged),
         Err(shortfall) => Err(Fault {
             failure: match judged.unproven {
                 Some(reason) => failure::ours(reason, Stage::StartTls),
