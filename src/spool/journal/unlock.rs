@@ -23,17 +23,14 @@ impl Opening {
     /// The segments, under the master key, which is made if there are none.
     pub(super) fn segments(&self, seg: &Path) -> Result<Segments, OpenError> {
         let path = self.settings.master_key.path();
-        let master = match self.disk.read(path, KEY_LEN) {
-            Ok(octets) => {
+        let master = match read_key(&*self.disk, path)? {
+            Some(master) => {
                 // Whoever made it may have been killed before its name was
                 // durable. (A folder of credentials may not be one to sync.)
                 let _ = path.parent().map(|folder| self.disk.sync_folder(folder));
-                SecretKey::take(octets).map_err(|e| OpenError::BadKey {
-                    path: path.to_owned(),
-                    source: io::Error::new(io::ErrorKind::InvalidData, e),
-                })?
+                master
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            None => {
                 if let MasterKey::Credential(path) = &self.settings.master_key {
                     return Err(OpenError::MissingCredential(path.clone()));
                 }
@@ -41,12 +38,6 @@ impl Opening {
                     return Err(OpenError::MissingKey(path.to_owned()));
                 }
                 self.make_master_key(path)?
-            }
-            Err(source) => {
-                return Err(OpenError::BadKey {
-                    path: path.to_owned(),
-                    source,
-                });
             }
         };
         Ok(Segments::new(
@@ -109,6 +100,24 @@ impl Opening {
     }
 }
 
+/// A master key from its file; `None` if there is no such file.
+///
+/// # Errors
+/// [`OpenError::BadKey`].
+pub(super) fn read_key(disk: &dyn Disk, path: &Path) -> Result<Option<SecretKey>, OpenError> {
+    let bad = |source| OpenError::BadKey {
+        path: path.to_owned(),
+        source,
+    };
+    match disk.read(path, KEY_LEN) {
+        Ok(octets) => SecretKey::take(octets)
+            .map(Some)
+            .map_err(|e| bad(io::Error::new(io::ErrorKind::InvalidData, e))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(bad(source)),
+    }
+}
+
 /// Makes a folder, and those above it, if missing, and makes their names durable:
 /// a key whose folder is gone after a power cut is a key lost, and so is a spool.
 ///
@@ -142,6 +151,25 @@ pub(super) fn tidy(disk: &dyn Disk, segments: &Segments) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Holds the folder as [`lock`] does, but makes nothing: a spool without a lock
+/// file was never opened, and there is nobody to keep out.
+pub(super) fn lock_as_it_is(folder: &Path) -> Result<Option<File>, OpenError> {
+    let unusable = |source| OpenError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    let file = match File::open(folder.join("lock")) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unusable(e)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(e)) => Err(unusable(e)),
+    }
 }
 
 /// Holds the folder for this process alone, until the file is dropped.
