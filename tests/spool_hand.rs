@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern::spool::{
-    Archive, ArchiveError, Checked, Export, Exported, ImportError, Imported, JournalStore,
+    Archive, ArchiveError, Checked, Ended, Export, Exported, ImportError, Imported, JournalStore,
     OpenError, RotateError, SpoolError, Store, Taken, check, discard_index, rehearse, rotate_key,
 };
 use postern::sys::{
@@ -112,7 +112,9 @@ async fn import(store: &Arc<JournalStore>, file: &Path, key: &Path) -> Imported 
     let (store, file, key) = (Arc::clone(store), file.to_owned(), key.to_owned());
     blocking(move || {
         let mut archive = Archive::open(&RealDisk, &file, &key).unwrap();
-        store.import(&mut archive, &mut |_| {}).unwrap()
+        store
+            .import(&mut archive, &Ended::new(), &mut |_| {})
+            .unwrap()
     })
     .await
 }
@@ -121,9 +123,11 @@ async fn import(store: &Arc<JournalStore>, file: &Path, key: &Path) -> Imported 
 fn look(file: &Path, key: &Path) -> Result<Imported, ArchiveError> {
     let mut archive = Archive::open(&RealDisk, file, key)?;
     let nowhere = settings(Path::new("/nonexistent"));
-    Ok(rehearse(&nowhere, disk(), &mut archive, &mut |_| {})
-        .unwrap()
-        .unwrap())
+    Ok(
+        rehearse(&nowhere, disk(), &mut archive, &Ended::new(), &mut |_| {})
+            .unwrap()
+            .unwrap(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,7 +213,9 @@ async fn what_ends_meanwhile_is_not_lost() {
     let mut archive = Archive::open(&RealDisk, &file, &key(folder.path())).unwrap();
     let mut seen = Vec::new();
     let nowhere = settings(Path::new("/nonexistent"));
-    let imported = rehearse(&nowhere, disk(), &mut archive, &mut |m| seen.push(m.id));
+    let imported = rehearse(&nowhere, disk(), &mut archive, &Ended::new(), &mut |m| {
+        seen.push(m.id)
+    });
     assert!(imported.unwrap().unwrap().is_whole());
     // The index page was read before it ended, so it may be looked up and be gone.
     assert!(seen.contains(&report) || seen.contains(&ids[3]), "{seen:?}");
@@ -357,7 +363,9 @@ async fn an_import_that_does_not_fit_says_so_and_can_go_on() {
     let error = blocking(move || {
         let mut archive = Archive::open(&RealDisk, &export, &key_file).unwrap();
         store
-            .import(&mut archive, &mut |m| assert_eq!(m.taken, Taken::New))
+            .import(&mut archive, &Ended::new(), &mut |m| {
+                assert_eq!(m.taken, Taken::New)
+            })
             .unwrap_err()
     })
     .await;

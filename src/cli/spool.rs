@@ -162,6 +162,11 @@ fn import_into(config: &Config, import: &Import<'_>, json: bool) -> Result<(), E
                     "{id}  would import: {open} open recipients, {octets} octets"
                 )),
                 ImportTaken::Already => output::say(format_args!("{id}  is there already")),
+                ImportTaken::Ended => {
+                    output::say(format_args!(
+                        "{id}  has ended since, as the audit here says"
+                    ));
+                }
             }
         }
     };
@@ -202,10 +207,17 @@ fn tell_import(summary: &ImportSummary, dry_run: bool) {
             summary.missing
         ));
     }
+    if summary.audit_faults > 0 {
+        output::complain(format_args!(
+            "{} lines of the audit here can't be read: what they say was delivered may be \
+             delivered again (postern audit verify)",
+            summary.audit_faults
+        ));
+    }
     let would = if dry_run { "would be " } else { "" };
     output::say(format_args!(
-        "{would}imported: {} messages, {} open recipients; already there: {}",
-        summary.imported, summary.recipients, summary.already
+        "{would}imported: {} messages, {} open recipients; already there: {}; ended since: {}",
+        summary.imported, summary.recipients, summary.already, summary.ended
     ));
 }
 

@@ -17,8 +17,9 @@ use super::export::counts;
 use super::run::{make_folder, open_journal};
 use crate::config::Config;
 use crate::control::ExportCounts;
+use crate::outcome::audit::{self, AuditFilter};
 use crate::spool::{
-    self, Archive, ArchiveError, Checked, Export, ImportError, Imported, ImportedMessage,
+    self, Archive, ArchiveError, Checked, Ended, Export, ImportError, Imported, ImportedMessage,
     OpenError, Opened, RotateError, Rotated, SpoolError, Store,
 };
 use crate::sys::{Disk, RealDisk, SystemEntropy};
@@ -44,6 +45,9 @@ pub enum SpoolWorkError {
     /// The index or the system failed.
     #[error("{0}")]
     Spool(#[from] SpoolError),
+    /// The audit can't be read.
+    #[error("the audit can't be read: {0}")]
+    Audit(String),
     /// The export can't be written.
     #[error("the export can't be written: {0}")]
     Write(std::io::Error),
@@ -104,6 +108,8 @@ pub struct ImportSummary {
     pub recipients: u64,
     /// Messages that were there already.
     pub already: u64,
+    /// Messages that had ended since, as this host's audit knows.
+    pub ended: u64,
     /// What could not be read in the export.
     pub unreadable: Vec<UnreadableInExport>,
     /// Messages that it says it holds and does not.
@@ -112,6 +118,8 @@ pub struct ImportSummary {
     pub has_end: bool,
     /// Messages that could not be exported in the first place.
     pub not_exported: Vec<String>,
+    /// Lines of this host's audit that could not be read.
+    pub audit_faults: u64,
 }
 
 /// Something unreadable in an export.
@@ -185,13 +193,45 @@ pub fn import_spool(
     let key = import.key.unwrap_or(config.spool.master_key.path());
     let mut archive = Archive::open(&*disk(), import.file, key)?;
     if import.dry_run {
-        let imported = spool::rehearse(&config.spool, disk(), &mut archive, told)??;
-        return Ok(summary(imported));
+        let (ended, faults) = ended(config, import.file, key)?;
+        let imported = spool::rehearse(&config.spool, disk(), &mut archive, &ended, told)??;
+        return Ok(summary(imported, faults));
     }
     must_own(config)?;
     make_folder(&config.data_dir)?;
-    let imported = with_spool(config, |store, _| Ok(store.import(&mut archive, told)?))?;
-    Ok(summary(imported))
+    with_spool(config, |store, _| {
+        // Not before the spool is open: it may owe the audit something still.
+        let (ended, faults) = ended(config, import.file, key)?;
+        let imported = store.import(&mut archive, &ended, told)?;
+        Ok(summary(imported, faults))
+    })
+}
+
+/// What this host's audit knows of how an export's messages ended, and how many of
+/// its lines can't be read. Who takes back an older export on the host that wrote
+/// it must not deliver again what has been delivered since.
+fn ended(config: &Config, file: &Path, key: &Path) -> Result<(Ended, u64), SpoolWorkError> {
+    let mut archive = Archive::open(&*disk(), file, key)?;
+    let (ids, since) = spool::messages_of(&mut archive)?;
+    let filter = AuditFilter {
+        since,
+        ..AuditFilter::default()
+    };
+    let (mut ended, mut faults) = (Ended::new(), 0);
+    let records = audit::read(&config.outcome.audit_folder, &filter)
+        .map_err(|e| SpoolWorkError::Audit(e.to_string()))?;
+    for record in records {
+        let Ok(record) = record else {
+            faults += 1;
+            continue;
+        };
+        let id = record.id.parse().ok().filter(|id| ids.contains(id));
+        if let Some(id) = id.filter(|_| !record.state.is_open()) {
+            let how = ended.entry(id).or_default();
+            how.insert(record.recipient, record.state);
+        }
+    }
+    Ok((ended, faults))
 }
 
 /// Makes a new master key and wraps all others anew.
@@ -218,7 +258,12 @@ fn with_spool<T>(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(ServeError::Runtime)?;
-    let (store, _fresh, opened) = open_journal(config)?;
+    let (store, _fresh, opened) = open_journal(config).map_err(|e| match e {
+        ServeError::Spool(e) => SpoolWorkError::Open(e),
+        e => SpoolWorkError::Serve(e),
+    })?;
+    // Hands over to the audit what it is owed.
+    runtime.block_on(store.maintain());
     let result = work(&store, opened);
     runtime.block_on(store.close());
     result
@@ -258,7 +303,7 @@ fn must_own(config: &Config) -> Result<(), SpoolWorkError> {
     })
 }
 
-fn summary(imported: Imported) -> ImportSummary {
+fn summary(imported: Imported, audit_faults: u64) -> ImportSummary {
     let unreadable = imported.unreadable.iter().map(|u| UnreadableInExport {
         id: u.id.map(|id| id.to_string()),
         domains: u.domains.iter().map(ToString::to_string).collect(),
@@ -270,6 +315,8 @@ fn summary(imported: Imported) -> ImportSummary {
         imported: imported.messages,
         recipients: imported.recipients,
         already: imported.already,
+        ended: imported.ended,
+        audit_faults,
         unreadable: unreadable.collect(),
         missing: imported.missing,
         has_end: imported.end.is_some(),

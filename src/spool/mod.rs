@@ -25,10 +25,10 @@ mod rules;
 mod settings;
 
 pub use journal::{
-    Archive, ArchiveError, Checked, CutTail, DamagedPlace, DamagedRecord, Export, Exported,
+    Archive, ArchiveError, Checked, CutTail, DamagedPlace, DamagedRecord, Ended, Export, Exported,
     ImportError, Imported, ImportedMessage, IndexState, JournalStore, OpenError, Opened, Place,
     RebuildReason, RotateError, Rotated, Taken, Unreadable, UnreadableMessage, check,
-    discard_index, rehearse, rotate_key,
+    discard_index, messages_of, rehearse, rotate_key,
 };
 pub use memory::MemoryStore;
 pub use settings::{MasterKey, Settings};

@@ -2,19 +2,20 @@
 //!
 //! Owns the way from an export's records into the journal. Holds always: ids,
 //! recipients' states and times are kept; a message whose id is there already is
-//! left as it is, so that to import twice does no harm; a message counts as taken
-//! in once it is durable; what can't be read is named, and the rest taken. No more
+//! left as it is, so that to import twice does no harm; a recipient of whom the
+//! caller knows how it ended after the export is not opened again; a message counts
+//! as taken in once it is durable; what can't be read is named, and the rest taken. No more
 //! than a few messages of 1 MiB are in memory. Called by the service, in a thread
 //! that may block.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::sys::Disk;
-use crate::types::{Host, QueueId};
+use crate::types::{Host, QueueId, State, Timestamp};
 
 use super::super::{Settings, SpoolError};
 use super::archive::{Archive, ArchiveError, ArchiveHead, Exported, Found};
@@ -54,6 +55,29 @@ pub enum Taken {
     New,
     /// There is one of that id.
     Already,
+    /// All its recipients have ended since.
+    Ended,
+}
+
+/// How recipients ended, by message and address, as far as anybody knows.
+pub type Ended = BTreeMap<QueueId, BTreeMap<String, State>>;
+
+/// The messages of an export, and when the oldest was accepted.
+///
+/// # Errors
+/// [`ArchiveError::File`]: the disk failed.
+pub fn messages_of(
+    archive: &mut Archive,
+) -> Result<(BTreeSet<QueueId>, Option<Timestamp>), ArchiveError> {
+    let (mut ids, mut oldest) = (BTreeSet::new(), None::<Timestamp>);
+    while let Some(found) = archive.next()? {
+        if let Found::Message { head, .. } = found {
+            ids.insert(head.message.id);
+            let at = head.message.received_at;
+            oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
+        }
+    }
+    Ok((ids, oldest))
 }
 
 /// A message of the export.
@@ -91,6 +115,8 @@ pub struct Imported {
     pub octets: u64,
     /// Messages that were there.
     pub already: u64,
+    /// Messages that had ended since, and so were not taken in.
+    pub ended: u64,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
     /// What the export says of itself at its end; `None`: the end is missing.
@@ -133,6 +159,7 @@ struct UnderWay {
 /// An import under way.
 struct Import<'a> {
     target: Target<'a>,
+    ended: &'a Ended,
     told: &'a mut dyn FnMut(&ImportedMessage),
     parts: Option<Parts>,
     under_way: VecDeque<UnderWay>,
@@ -149,9 +176,10 @@ impl JournalStore {
     pub fn import(
         &self,
         archive: &mut Archive,
+        ended: &Ended,
         told: &mut dyn FnMut(&ImportedMessage),
     ) -> Result<Imported, ImportError> {
-        Import::new(Target::Spool(self), told).run(archive)
+        Import::new(Target::Spool(self), ended, told).run(archive)
     }
 }
 
@@ -163,6 +191,7 @@ pub fn rehearse(
     settings: &Settings,
     disk: Arc<dyn Disk>,
     archive: &mut Archive,
+    ended: &Ended,
     told: &mut dyn FnMut(&ImportedMessage),
 ) -> Result<Result<Imported, ImportError>, OpenError> {
     let has_spool = disk.list(&settings.folder.join("seg")).is_ok();
@@ -173,13 +202,18 @@ pub fn rehearse(
             .collect(),
         false => BTreeSet::new(),
     };
-    Ok(Import::new(Target::Nowhere(there), told).run(archive))
+    Ok(Import::new(Target::Nowhere(there), ended, told).run(archive))
 }
 
 impl<'a> Import<'a> {
-    fn new(target: Target<'a>, told: &'a mut dyn FnMut(&ImportedMessage)) -> Self {
+    fn new(
+        target: Target<'a>,
+        ended: &'a Ended,
+        told: &'a mut dyn FnMut(&ImportedMessage),
+    ) -> Self {
         Self {
             target,
+            ended,
             told,
             parts: None,
             under_way: VecDeque::new(),
@@ -201,7 +235,7 @@ impl<'a> Import<'a> {
                 },
             });
         }
-        let seen = self.report.messages + self.report.already;
+        let seen = self.report.messages + self.report.already + self.report.ended;
         let named = self.report.unreadable.iter().filter(|u| u.id.is_some());
         let known = seen + named.count() as u64;
         if let Some(end) = &self.report.end {
@@ -260,7 +294,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn message(&mut self, head: ArchiveHead, body: Bytes) -> Result<(), SpoolError> {
+    fn message(&mut self, mut head: ArchiveHead, body: Bytes) -> Result<(), SpoolError> {
         let id = head.message.id;
         let parts = self.parts.take().filter(|parts| parts.id == id);
         let is_whole = head.parts == 0
@@ -274,6 +308,7 @@ impl<'a> Import<'a> {
         }
         // Damage in what a second try has replaced is none.
         self.report.unreadable.retain(|u| u.id != Some(id));
+        let is_listed = self.end(&mut head);
         let mut message = ImportedMessage {
             id,
             taken: Taken::New,
@@ -282,6 +317,10 @@ impl<'a> Import<'a> {
         };
         if self.is_there(id)? {
             message.taken = Taken::Already;
+        } else if !is_listed {
+            message.taken = Taken::Ended;
+        }
+        if message.taken != Taken::New {
             self.note(&message);
             return Ok(());
         }
@@ -306,6 +345,23 @@ impl<'a> Import<'a> {
         self.octets_under_way += message.octets;
         self.under_way.push_back(UnderWay { message, answer });
         self.wait_for(UNDER_WAY)
+    }
+
+    /// Ends the recipients that have ended since; says whether there is anything
+    /// left to be listed.
+    fn end(&self, head: &mut ArchiveHead) -> bool {
+        let recipients = head.message.envelope.recipients.iter();
+        for (mailbox, status) in recipients.zip(&mut head.statuses) {
+            let how = self.ended.get(&head.message.id);
+            if let Some(state) = how.and_then(|how| how.get(&mailbox.to_string()))
+                && status.state.may_become(*state)
+            {
+                status.state = *state;
+                status.next_attempt = None;
+            }
+        }
+        let is_listed = |state: State| state.is_open() || state == State::Dead;
+        head.statuses.iter().any(|s| is_listed(s.state))
     }
 
     /// Waits until so few are under way.
@@ -346,6 +402,7 @@ impl<'a> Import<'a> {
                 self.report.octets += message.octets;
             }
             Taken::Already => self.report.already += 1,
+            Taken::Ended => self.report.ended += 1,
         }
         (self.told)(message);
     }

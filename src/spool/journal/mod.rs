@@ -59,7 +59,9 @@ pub use check::{
     Checked, DamagedPlace, IndexState, Place, UnreadableMessage, check, discard_index,
 };
 pub use export::Export;
-pub use import::{ImportError, Imported, ImportedMessage, Taken, Unreadable, rehearse};
+pub use import::{
+    Ended, ImportError, Imported, ImportedMessage, Taken, Unreadable, messages_of, rehearse,
+};
 pub use rekey::{RotateError, Rotated, rotate_key};
 pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
 pub use store::JournalStore;
