@@ -324,13 +324,23 @@ impl<'a> Import<'a> {
             self.note(&message);
             return Ok(());
         }
-        let Target::Spool(store) = self.target else {
-            self.note(&message);
-            return Ok(());
-        };
         let content = match head.parts {
             0 => Content::Inline(vec![body]),
             _ => Content::Parts(parts.map(|parts| parts.held).unwrap_or_default()),
+        };
+        self.write(head, content, message)
+    }
+
+    /// Sends a message on its way to the committer.
+    fn write(
+        &mut self,
+        head: ArchiveHead,
+        content: Content,
+        message: ImportedMessage,
+    ) -> Result<(), SpoolError> {
+        let Target::Spool(store) = self.target else {
+            self.note(&message);
+            return Ok(());
         };
         let (reply, answer) = oneshot::channel();
         send(

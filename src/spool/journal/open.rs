@@ -29,7 +29,6 @@ use super::keys::SecretKey;
 use super::meters::Meters;
 use super::payload::Position;
 use super::rebuild::{self, Rebuilt, move_aside};
-use super::rekey;
 use super::replay::{Replay, ReplayError, Start};
 use super::report::{OpenError, Opened, RebuildReason};
 use super::segments::Segments;
@@ -88,16 +87,7 @@ impl Opening {
         self.folder(|disk| make_folder(disk, &seg))?;
         let lock = lock(&folder)?;
         let segments = self.segments(&seg)?;
-        let master = segments.master();
-        let waits = self.folder(|disk| rekey::finish(disk, &folder, master))?;
-        let index_key = self.check_keys(&segments)?;
-        if waits {
-            tracing::warn!(
-                "a rotation of the master key is forgotten, since the old key is in place: if you \
-                 want a new one, stop the daemon and run `postern spool rotate-key` again"
-            );
-            self.folder(|disk| rekey::forget(disk, &folder))?;
-        }
+        let index_key = self.keys(&segments)?;
         self.folder(|disk| tidy(disk, &segments))?;
         let clean = self.folder(|disk| take_clean_mark(disk, &folder.join("clean")))?;
         let (slots, marked) = self.folder(|disk| Slots::open(disk, &folder.join("inflight")))?;

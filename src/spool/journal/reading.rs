@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::sys::Disk;
 use crate::types::{QueueId, RecipientChange, RecipientStatus};
 
-use super::super::{MasterKey, Settings};
+use super::super::Settings;
 use super::checkpoint::Checkpoint;
 use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
 use super::locate::{Span, spans};
@@ -28,7 +28,7 @@ use super::report::{CutTail, OpenError};
 use super::scan::{Item, Scan};
 use super::seal::{Sealer, Section};
 use super::segments::{Segment, SegmentError, Segments};
-use super::unlock::{lock_as_it_is, read_key};
+use super::unlock::{lock_as_it_is, present_key};
 
 /// What the journal says.
 pub(super) struct Reading {
@@ -91,12 +91,7 @@ impl Reading {
         let path = settings.master_key.path();
         let seg = folder.join("seg");
         disk.list(&seg).map_err(failed)?;
-        let Some(master) = read_key(&*disk, path)? else {
-            return Err(match &settings.master_key {
-                MasterKey::Credential(path) => OpenError::MissingCredential(path.clone()),
-                MasterKey::File(path) => OpenError::MissingKey(path.clone()),
-            });
-        };
+        let master = present_key(&*disk, &settings.master_key)?;
         let index_key = disk
             .read(&folder.join("index.key"), WRAPPED_LEN)
             .ok()
@@ -169,23 +164,22 @@ impl Reading {
         is_thorough: bool,
     ) -> io::Result<()> {
         let number = segment.number;
+        let is_last = end.is_none() && self.numbers.last() == Some(&number);
         let mut scan = Scan::new(Arc::clone(&segment), 0, end).map_err(io::Error::from)?;
         while let Some(item) = scan.next().map_err(io::Error::from)? {
-            let behind = Position {
+            let place = |offset| Position {
                 segment: number,
-                offset: scan.offset(),
+                offset,
             };
+            let behind = place(scan.offset());
             match item {
                 Item::Record {
                     offset,
                     header,
                     content,
                 } => {
-                    let at = Position {
-                        segment: number,
-                        offset,
-                    };
                     self.octets += header.record_len();
+                    let at = place(offset);
                     match self.record(&segment.key, at, &header, &content, is_thorough) {
                         Ok(()) => self.records += 1,
                         Err(KeyError) => {
@@ -197,24 +191,23 @@ impl Reading {
                 Item::Broken {
                     offset,
                     octets,
-                    header,
-                    is_tail,
-                } => {
-                    let at = Position {
+                    is_tail: true,
+                    ..
+                } if is_last && place(offset) >= self.vouched.unwrap_or_default() => {
+                    self.torn = Some(CutTail {
                         segment: number,
                         offset,
-                    };
-                    let is_last = end.is_none() && self.numbers.last() == Some(&number);
-                    if is_tail && is_last && at >= self.vouched.unwrap_or_default() {
-                        self.torn = Some(CutTail {
-                            segment: number,
-                            offset,
-                            octets,
-                        });
-                    } else {
-                        self.break_at(number, offset, octets, header);
-                        self.end = behind;
-                    }
+                        octets,
+                    });
+                }
+                Item::Broken {
+                    offset,
+                    octets,
+                    header,
+                    ..
+                } => {
+                    self.break_at(number, offset, octets, header);
+                    self.end = behind;
                 }
             }
         }

@@ -25,7 +25,7 @@ use super::keys::{SecretKey, WRAPPED_LEN};
 use super::payload::{decode, encode};
 use super::report::OpenError;
 use super::segments::{Segments, named};
-use super::unlock::{lock_as_it_is, read_key};
+use super::unlock::{lock_as_it_is, present_key, read_key};
 
 /// Octets of the file at most: far more segments than a spool can have.
 const REKEY_MAX: usize = 64 << 20;
@@ -102,54 +102,50 @@ pub fn rotate_key(
     new_key: Option<&Path>,
 ) -> Result<Rotated, RotateError> {
     let folder = &settings.folder;
+    let disk = &**disk;
     let present = settings.master_key.path();
-    let in_disk = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RotateError::Disk { path, source }
+    let failed = |source| RotateError::Disk {
+        path: folder.clone(),
+        source,
     };
-    disk.list(&folder.join("seg")).map_err(in_disk(folder))?;
+    disk.list(&folder.join("seg")).map_err(failed)?;
     let _lock = lock_as_it_is(folder)?;
-    let Some(old) = read_key(&**disk, present)? else {
-        return Err(match &settings.master_key {
-            MasterKey::Credential(path) => OpenError::MissingCredential(path.clone()),
-            MasterKey::File(path) => OpenError::MissingKey(path.clone()),
-        }
-        .into());
-    };
+    let old = present_key(disk, &settings.master_key)?;
     let is_credential = matches!(settings.master_key, MasterKey::Credential(_));
     if is_credential && new_key.is_none() {
         return Err(RotateError::NeedsFile);
     }
     // Of a rotation before that was cut off behind its third step.
-    finish(&**disk, folder, &old).map_err(in_disk(folder))?;
-    let (entries, unreadable) = (collect(&**disk, folder, &old)).map_err(in_disk(folder))?;
+    finish(disk, folder, &old).map_err(failed)?;
+    let (entries, unreadable) = collect(disk, folder, &old).map_err(failed)?;
     if entries.is_empty() && !unreadable.is_empty() {
         return Err(OpenError::WrongKey(present.to_owned()).into());
     }
-    let (new, given) = match new_key {
-        Some(path) => (new_or_given(&**disk, entropy, path, &old)?, Some(path)),
-        None => (SecretKey::generate(entropy)?, None),
+    let new = match new_key {
+        Some(path) => new_or_given(disk, entropy, path, &old)?,
+        None => SecretKey::generate(entropy)?,
     };
     let keys = entries.len() as u64;
-    let rekey = rewrapped(entries, &new).map_err(in_disk(folder))?;
-    write_new(&**disk, &folder.join("rekey"), &rekey).map_err(in_disk(folder))?;
-    let mut rotated = Rotated {
-        new: given.unwrap_or(present).to_owned(),
-        old: None,
+    let rekey = rewrapped(entries, &new).map_err(failed)?;
+    write_new(disk, &folder.join("rekey"), &rekey).map_err(failed)?;
+    let kept = match is_credential {
+        true => None,
+        false => Some(switch(disk, present, &old, &new)?),
+    };
+    if kept.is_some() {
+        finish(disk, folder, &new).map_err(|source| RotateError::Late {
+            path: folder.clone(),
+            source,
+        })?;
+    }
+    let place = new_key.filter(|_| is_credential).unwrap_or(present);
+    Ok(Rotated {
+        new: place.to_owned(),
+        old: kept,
         keys,
         unreadable,
         is_in_force: !is_credential,
-    };
-    if is_credential {
-        return Ok(rotated);
-    }
-    rotated.old = Some(switch(&**disk, present, &old, &new)?);
-    finish(&**disk, folder, &new).map_err(|source| RotateError::Late {
-        path: folder.clone(),
-        source,
-    })?;
-    rotated.new = present.to_owned();
-    Ok(rotated)
+    })
 }
 
 /// Puts the new key in the old one's place and keeps that one.

@@ -79,7 +79,8 @@ pub enum OpenError {
     /// The service manager gave no credential of that name (exit code 78).
     #[error(
         "the credential {} with the master key is missing: LoadCredential= of the unit names \
-         where it comes from (docs/install.md); it is never made here",
+         where it comes from (docs/install.md), and for `postern spool` CREDENTIALS_DIRECTORY the \
+         folder it is in; it is never made here",
         .0.display()
     )]
     MissingCredential(PathBuf),

@@ -16,6 +16,7 @@ use super::super::MasterKey;
 use super::checkpoint::write_new;
 use super::keys::{KEY_LEN, SecretKey, WRAPPED_LEN};
 use super::open::Opening;
+use super::rekey;
 use super::report::OpenError;
 use super::segments::{self, SegmentError, Segments};
 
@@ -69,9 +70,26 @@ impl Opening {
         Ok(key)
     }
 
+    /// Finishes or forgets a rotation of the master key that was cut off, and finds
+    /// out whether the key is the right one; gives the index's key.
+    pub(super) fn keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
+        let folder = &self.settings.folder;
+        let waits = self.folder(|disk| rekey::finish(disk, folder, segments.master()))?;
+        let index_key = self.check_keys(segments)?;
+        // Not before the old key has proved to be the right one.
+        if waits {
+            tracing::warn!(
+                "a rotation of the master key is forgotten, since the old key is in place: if you \
+                 want a new one, stop the daemon and run `postern spool rotate-key` again"
+            );
+            self.folder(|disk| rekey::forget(disk, folder))?;
+        }
+        Ok(index_key)
+    }
+
     /// Finds out whether the master key is the right one; gives the index's key,
     /// a new one if there is none (then the old index can't be read).
-    pub(super) fn check_keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
+    fn check_keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
         let path = self.settings.folder.join("index.key");
         let stored = self
             .disk
@@ -116,6 +134,17 @@ pub(super) fn read_key(disk: &dyn Disk, path: &Path) -> Result<Option<SecretKey>
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(bad(source)),
     }
+}
+
+/// The master key of a spool that is there; none is made.
+///
+/// # Errors
+/// [`OpenError::BadKey`], or that it is missing.
+pub(super) fn present_key(disk: &dyn Disk, key: &MasterKey) -> Result<SecretKey, OpenError> {
+    read_key(disk, key.path())?.ok_or_else(|| match key {
+        MasterKey::Credential(path) => OpenError::MissingCredential(path.clone()),
+        MasterKey::File(path) => OpenError::MissingKey(path.clone()),
+    })
 }
 
 /// Makes a folder, and those above it, if missing, and makes their names durable:
