@@ -223,6 +223,99 @@ async fn what_ends_meanwhile_is_not_lost() {
     spool.store.close().await;
 }
 
+/// Compaction moves a message, and removes the segment it was in, between two of its
+/// parts: the export has it whole, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_compaction_overtakes_goes_on() {
+    let (folder, to) = (scratch(), scratch());
+    let spool = open(folder.path());
+    accept(&*spool.store, &["l@x.example"], &pattern(3_300_000))
+        .await
+        .unwrap();
+    let mut fillers = Vec::new();
+    for _ in 0..25 {
+        let filler = accept(&*spool.store, &["f@x.example"], &pattern(900_000)).await;
+        fillers.push(filler.unwrap().id);
+    }
+    spool.store.close().await;
+    let spool = open(folder.path());
+    let store = Arc::clone(&spool.store);
+    let (mut out, mut export) = blocking(move || {
+        let mut export = store.export().unwrap();
+        let mut out = Vec::new();
+        for _ in 0..3 {
+            out.extend_from_slice(&export.next_piece().unwrap().unwrap());
+        }
+        (out, export)
+    })
+    .await;
+    for id in fillers {
+        let ends = settlement(id, vec![change(0, State::Delivered, None)]);
+        spool.store.settle(ends).await.unwrap();
+    }
+    for _ in 0..4 {
+        spool.store.maintain().await;
+    }
+    assert!(!segments(folder.path())[0].ends_with("00000001"));
+    let file = folder.path().join("export");
+    let written = file.clone();
+    let told = blocking(move || {
+        while let Some(octets) = export.next_piece().unwrap() {
+            out.extend_from_slice(&octets);
+        }
+        std::fs::write(written, out).unwrap();
+        export.tally().clone()
+    })
+    .await;
+    assert_eq!((told.messages, told.damaged.len()), (1, 0));
+    let before = everything(&spool.store).await;
+    spool.store.close().await;
+    let target = open(to.path());
+    let imported = import(&target.store, &file, &key(folder.path())).await;
+    assert!(
+        imported.is_whole() && imported.messages == 1,
+        "{imported:?}"
+    );
+    assert_eq!(everything(&target.store).await, before);
+    target.store.close().await;
+}
+
+/// Killed, or its power cut, at any moment: the next import makes it whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_may_end_at_any_step() {
+    let (from, to) = (scratch(), scratch());
+    let spool = open(from.path());
+    furnish(&spool.store, true).await;
+    let before = everything(&spool.store).await;
+    spool.store.close().await;
+    let file = from.path().join("export");
+    still_export(from.path(), &file);
+    let disk = PowerCutDisk::new(Arc::new(RealDisk), to.path());
+    let target = try_open(settings(to.path()), Arc::new(disk.clone())).unwrap();
+    let first = disk.now();
+    import(&target.store, &file, &key(from.path())).await;
+    let last = disk.now();
+    let mut partly = 0;
+    for moment in first..=last {
+        for fate in [Fate::Kill, Fate::PowerCut(moment as u64)] {
+            let image = scratch();
+            disk.image(moment, fate, image.path()).unwrap();
+            let again = open(image.path());
+            let there = listed(&*again.store).await.len() as u64;
+            partly += u64::from(there > 0 && there < before.len() as u64);
+            let imported = import(&again.store, &file, &key(from.path())).await;
+            assert_eq!(imported.already, there);
+            assert!(
+                everything(&again.store).await == before,
+                "{moment} {fate:?}"
+            );
+            again.store.close().await;
+        }
+    }
+    eprintln!("{} steps, {partly} times a part was there", last - first);
+    target.store.close().await;
+}
+
 /// A small export and how many messages it holds.
 async fn small_export(folder: &Path) -> (PathBuf, Vec<u8>, u64) {
     let spool = open(folder);
