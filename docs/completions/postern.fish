@@ -32,6 +32,7 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "check" -d 'Check th
 complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, list or remove the accounts that may submit mail'
 complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery, and take them in hand'
 complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
+complete -c postern -n "__fish_postern_needs_command" -f -a "spool" -d 'Check, export, import the stored mail, and change its master key'
 complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_using_subcommand serve" -l config -d 'The configuration file' -r -F
@@ -147,6 +148,27 @@ complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_s
 csv\t''"
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "check" -d 'Read all of the spool and tell what is damaged; the daemon must be stopped'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "export" -d 'Write everything that is open into one sealed file; with a running daemon or without'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "import" -d 'Take in what an export holds; the daemon must be stopped'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "rotate-key" -d 'Make a new master key; the daemon must be stopped'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -l repair -d 'Make the index anew from the journal and set aside what is damaged'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from export" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l key -d 'The master key of the host that wrote it, if it is not this one\'s' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l dry-run -d 'List what would be taken in, and take nothing'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l new-key -d 'Take the new key from this file, or write it there if there is none; needed where the master key is a credential of systemd\'s' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -f -a "level" -d 'Change the level of the running daemon'

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::export::Exports;
 use super::logging::LogControl;
 use super::stats::Surveyed;
 use crate::control::{
@@ -21,6 +22,7 @@ pub(super) struct Answers {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: LogControl,
     pub(super) surveyed: Surveyed,
+    pub(super) exports: Exports,
 }
 
 impl Answers {
@@ -31,6 +33,8 @@ impl Answers {
             Request::QueueShow { id } => self.show(&id).await,
             Request::QueueStats => self.stats().await,
             Request::QueueHand { order } => self.hand(order, actor).await,
+            // The socket's business: it is a stream, not one answer.
+            Request::SpoolExport => Err("an export can't be asked for in this way".to_owned()),
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);
                 self.log.set(level, span).map(|()| Answer::Done)

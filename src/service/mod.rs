@@ -13,6 +13,8 @@ mod audit;
 mod control;
 mod error;
 mod explain;
+mod export;
+mod export_file;
 mod hand;
 mod handover;
 mod http;
@@ -25,12 +27,21 @@ mod observe;
 mod reload;
 mod run;
 mod signals;
+mod spool;
 mod stats;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
+pub use crate::spool::{
+    Checked as SpoolChecked, ImportedMessage, Rotated as RotatedKey, Taken as ImportTaken,
+};
 pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, ago, audit, verify_audit};
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
+pub use export_file::ExportFile;
 pub use inspect::inspect;
 pub use observe::{OBSERVE_IS_ON, Observed, observed};
 pub use run::serve;
+pub use spool::{
+    Import, ImportSummary, Repaired, SpoolWorkError, check_spool, export_spool, import_spool,
+    repair_spool, rotate_key,
+};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::answers::Answers;
+use super::export::Exports;
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
@@ -89,6 +90,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         clock,
         log: log.clone(),
         surveyed: Default::default(),
+        exports: Exports::new(Arc::clone(&journal)),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -171,29 +173,38 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
         })
 }
 
-/// Opens the spool, which recovers what a crash left, and tells what it found.
+/// Opens the spool and tells what it found.
 async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
+    let config = config.clone();
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config));
+    let (store, fresh, opened) = opening
+        .await
+        .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
+    report(&opened);
+    Ok((store, fresh))
+}
+
+/// Opens the spool, which recovers what a crash left, with the audit behind it.
+/// Blocks.
+///
+/// # Errors
+/// [`ServeError::Audit`] or [`ServeError::Spool`].
+pub(super) fn open_journal(
+    config: &Config,
+) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
     let events = AuditLog::open(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         &SystemEntropy::default(),
         &config.outcome,
     )?;
-    let settings = config.spool.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        JournalStore::open(
-            settings,
-            Arc::new(RealDisk),
-            Arc::new(SystemClock),
-            Arc::new(SystemEntropy::default()),
-            Box::new(events),
-        )
-    });
-    let (store, fresh, opened) = opening
-        .await
-        .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
-    report(&opened);
-    Ok((store, fresh))
+    Ok(JournalStore::open(
+        config.spool.clone(),
+        Arc::new(RealDisk),
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy::default()),
+        Box::new(events),
+    )?)
 }
 
 /// Names what the opening found; what is lost, as an error.

@@ -10,6 +10,7 @@
 //! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
 //! | `operator.rs` | what the command line tells, and its exit codes |
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
+//! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `undeliverable.rs` | what senders are told when it does not |
@@ -50,6 +51,7 @@ mod reload;
 mod sandbox;
 mod secrets;
 mod service;
+mod spool;
 mod submit;
 mod undeliverable;
 mod weak;

@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Carry = 4,
     /// The first record of a segment: where the segment before it ends.
     Follow = 5,
+    /// The last record of an export; never in a segment.
+    End = 6,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Self::Settlement,
             Self::Carry,
             Self::Follow,
+            Self::End,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == octet)
