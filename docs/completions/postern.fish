@@ -41,7 +41,7 @@ complete -c postern -n "__fish_postern_using_subcommand check" -l config -d 'The
 complete -c postern -n "__fish_postern_using_subcommand check" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "add" -d 'Add an account, or give one a new password and senders'
+complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "add" -d 'Add an account'
 complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the accounts'
 complete -c postern -n "__fish_postern_using_subcommand account; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Remove an account'
 complete -c postern -n "__fish_postern_using_subcommand account; and __fish_seen_subcommand_from add" -l sender -d 'What it may send as: an address or @domain (repeatable)' -r

@@ -12,7 +12,7 @@ use crate::service::accounts;
 /// Accounts that may submit mail.
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
-    /// Add an account, or give one a new password and senders.
+    /// Add an account.
     Add {
         /// The name it logs in with.
         name: String,
@@ -43,6 +43,9 @@ struct Listed {
     senders: Vec<String>,
 }
 
+/// What is wrong is told as it is.
+type Done = Result<(), Box<dyn std::error::Error>>;
+
 impl Account {
     pub(super) fn run(self, config: &Config) -> Exit {
         let done = match self {
@@ -52,21 +55,21 @@ impl Account {
                 senders,
             } => add(config, &name, password_stdin, &senders),
             Self::List { json } => list(config, json),
-            Self::Remove { name } => accounts::remove(config, &name).map_err(|e| e.to_string()),
+            Self::Remove { name } => accounts::remove(config, &name).map_err(Box::from),
         };
         match done {
             Ok(()) => Exit::Done,
             Err(e) => {
-                output::complain(e);
+                output::complain_of(&*e);
                 Exit::Failed
             }
         }
     }
 }
 
-fn add(config: &Config, name: &str, stdin: bool, senders: &[String]) -> Result<(), String> {
+fn add(config: &Config, name: &str, stdin: bool, senders: &[String]) -> Done {
     let given = if stdin { Some(read_password()?) } else { None };
-    let made = accounts::add(config, name, given, senders).map_err(|e| e.to_string())?;
+    let made = accounts::add(config, name, given, senders)?;
     if let Some(password) = made {
         output::say(format_args!("password: {}", password.as_str()));
     }
@@ -86,9 +89,8 @@ fn read_password() -> Result<zeroize::Zeroizing<String>, String> {
     Ok(zeroize::Zeroizing::new(password.to_owned()))
 }
 
-fn list(config: &Config, json: bool) -> Result<(), String> {
-    let listed: Vec<Listed> = accounts::list(config)
-        .map_err(|e| e.to_string())?
+fn list(config: &Config, json: bool) -> Done {
+    let listed: Vec<Listed> = accounts::list(config)?
         .into_iter()
         .map(|(name, senders)| Listed { name, senders })
         .collect();

@@ -154,7 +154,7 @@ fn verify(config: &Config, key: Option<&Path>, heads: &[AuditLink], json: bool) 
             }
         }
         Err(e) => {
-            output::complain(e);
+            output::complain_of(&e);
             Exit::Failed
         }
     }
@@ -164,7 +164,7 @@ fn would(config: &Config, since: Option<Timestamp>, json: bool) -> Exit {
     let (sum, broken) = match observed(config, since) {
         Ok(found) => found,
         Err(e) => {
-            output::complain(e);
+            output::complain_of(&e);
             return Exit::Failed;
         }
     };
@@ -188,7 +188,7 @@ fn export(config: &Config, question: &AuditQuestion, format: Format) -> Exit {
     let entries = match audit(config, question) {
         Ok(entries) => entries,
         Err(e) => {
-            output::complain(e);
+            output::complain_of(&e);
             return Exit::Failed;
         }
     };
@@ -200,7 +200,7 @@ fn export(config: &Config, question: &AuditQuestion, format: Format) -> Exit {
         match entry {
             Ok(entry) => give(&entry, format),
             Err(e) => {
-                output::complain(e);
+                output::complain_of(&e);
                 exit = Exit::Failed;
             }
         }
@@ -225,7 +225,7 @@ fn list(config: &Config, question: &AuditQuestion, json: bool) -> Exit {
     let entries = match audit(config, question) {
         Ok(entries) => entries,
         Err(e) => {
-            output::complain(e);
+            output::complain_of(&e);
             return Exit::Failed;
         }
     };
@@ -237,7 +237,7 @@ fn list(config: &Config, question: &AuditQuestion, json: bool) -> Exit {
                 output::say(entry);
             }
             Err(e) => {
-                output::complain(e);
+                output::complain_of(&e);
                 exit = Exit::Failed;
             }
         }

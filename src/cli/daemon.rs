@@ -66,8 +66,17 @@ pub(super) fn export(config: &Config, to: &mut dyn Write) -> Result<Option<Expor
 
 fn not_asked(config: &Config, e: &io::Error) -> Exit {
     let socket = config.control.display();
+    let advice = match e.kind() {
+        ErrorKind::PermissionDenied => {
+            "only root and the socket's group may: try sudo, or join the group (adduser YOU postern)"
+        }
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            "it does not run: systemctl start postern (or `postern serve`), or is `control` another?"
+        }
+        _ => "is `postern serve` running and well? its log says more",
+    };
     output::complain(format_args!(
-        "the daemon can't be asked at {socket}: {e} (is `postern serve` running, and may you open the socket?)"
+        "the daemon can't be asked at {socket}: {e}: {advice}"
     ));
     Exit::TempFail
 }

@@ -1,7 +1,8 @@
 //! Printing: answers to stdout, complaints to stderr.
 
+use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use serde::Serialize;
 
@@ -19,6 +20,34 @@ pub(super) fn put(text: &str) {
 pub(super) fn complain(what: impl Display) {
     let _ = writeln!(io::stderr(), "postern: {what}");
 }
+
+/// Prints what went wrong, and what to do where the cause is the system's.
+pub(super) fn complain_of(error: &(dyn Error + 'static)) {
+    match advice(error) {
+        Some(advice) => complain(format_args!("{error}: {advice}")),
+        None => complain(error),
+    }
+}
+
+/// What to do about the system's error that is the cause, if one is.
+fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return match error.kind() {
+                ErrorKind::PermissionDenied => Some(NO_RIGHTS),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("make room there first"),
+                ErrorKind::ReadOnlyFilesystem => Some("mount it writable first"),
+                _ => None,
+            };
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// For somebody who may not do it.
+pub(super) const NO_RIGHTS: &str = "try it as root (sudo)";
 
 /// Prints a value as JSON, indented.
 pub(super) fn json(value: &impl Serialize) {

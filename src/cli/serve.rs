@@ -8,7 +8,7 @@ pub(super) fn run(config: Config) -> Exit {
     match service::serve(config) {
         Ok(()) => Exit::Done,
         Err(e) => {
-            output::complain(&e);
+            output::complain_of(&e);
             if e.is_configuration() {
                 Exit::Config
             } else {

@@ -85,7 +85,7 @@ impl Spool {
 
 /// Tells what went wrong; gives how to exit.
 pub(super) fn failed(error: &SpoolWorkError) -> Exit {
-    output::complain(error);
+    output::complain_of(error);
     match error.is_configuration() {
         true => Exit::Config,
         false => Exit::Failed,

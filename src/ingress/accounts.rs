@@ -33,6 +33,7 @@ pub enum AccountsError {
         /// Which file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
     /// What the file holds can't be used.
@@ -69,7 +70,9 @@ pub enum Fault {
     #[error("an account's name has 1 to {NAME_MAX} octets, none a control character")]
     Name,
     /// Two accounts of one name (case makes no difference).
-    #[error("there is already an account {0:?}")]
+    #[error(
+        "there is already an account {0:?}: to give it another password or senders, remove it first (`postern account remove`)"
+    )]
     Twice(String),
     /// Not an argon2id hash.
     #[error("hash is not an argon2id hash as `postern account add` writes it")]

@@ -73,9 +73,12 @@ impl Answers {
 
 /// The store's filter for what was asked.
 pub(super) fn filter(asked: QueueFilter) -> Result<Filter, String> {
-    let domain = asked.domain.as_deref().map(Domain::parse).transpose();
+    let domain = asked
+        .domain
+        .as_deref()
+        .map(|text| Domain::parse(text).map_err(|e| format!("\"{}\" is {e}", text.escape_debug())));
     Ok(Filter {
-        domain: domain.map_err(|e| e.to_string())?,
+        domain: domain.transpose()?,
         sender: asked.sender,
         state: asked.state,
     })

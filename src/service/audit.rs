@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::outcome::audit::{self, AuditFilter, Findings, Link, Record};
+use crate::outcome::audit::{self, AuditError, AuditFilter, Findings, Link, Record};
 use crate::sys::{Clock, SystemClock};
 use crate::types::units::parse_duration;
 use crate::types::{Course, QueueId, State, Timestamp};
@@ -136,10 +136,10 @@ pub fn verify_audit(
     config: &Config,
     key: Option<&Path>,
     heads: &[Link],
-) -> Result<AuditVerdict, String> {
+) -> Result<AuditVerdict, AuditError> {
     let own = audit::public_path(&config.outcome.audit_key);
     let findings = audit::verify(&config.outcome.audit_folder, key.unwrap_or(&own), heads);
-    findings.map(AuditVerdict).map_err(|e| e.to_string())
+    findings.map(AuditVerdict)
 }
 
 /// Reads a time, or how long ago: `7d`.
@@ -164,7 +164,7 @@ pub fn ago(text: &str) -> Result<Timestamp, String> {
 pub fn audit(
     config: &Config,
     question: &AuditQuestion,
-) -> Result<impl Iterator<Item = Result<AuditEntry, String>> + use<>, String> {
+) -> Result<impl Iterator<Item = Result<AuditEntry, AuditError>> + use<>, AuditError> {
     let filter = AuditFilter {
         since: question.since,
         until: question.until,
@@ -173,6 +173,6 @@ pub fn audit(
         id: question.id,
         would: question.would,
     };
-    let records = audit::read(&config.outcome.audit_folder, &filter).map_err(|e| e.to_string())?;
-    Ok(records.map(|record| record.map(AuditEntry).map_err(|e| e.to_string())))
+    let records = audit::read(&config.outcome.audit_folder, &filter)?;
+    Ok(records.map(|record| record.map(AuditEntry)))
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::outcome::audit::{self, AuditFilter, Record};
+use crate::outcome::audit::{self, AuditError, AuditFilter, Record};
 use crate::types::{State, Timestamp, Would};
 
 /// What is said while it is on.
@@ -132,17 +132,17 @@ impl Observed {
 pub fn observed(
     config: &Config,
     since: Option<Timestamp>,
-) -> Result<(Observed, Vec<String>), String> {
+) -> Result<(Observed, Vec<AuditError>), AuditError> {
     let filter = AuditFilter {
         since,
         ..AuditFilter::default()
     };
-    let records = audit::read(&config.outcome.audit_folder, &filter).map_err(|e| e.to_string())?;
+    let records = audit::read(&config.outcome.audit_folder, &filter)?;
     let (mut sum, mut rows, mut broken) = (Observed::default(), HashMap::new(), Vec::new());
     for record in records {
         match record {
             Ok(record) => sum.add(record, &mut rows),
-            Err(e) => broken.push(e.to_string()),
+            Err(e) => broken.push(e),
         }
     }
     let domains = rows

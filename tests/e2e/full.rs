@@ -12,10 +12,10 @@ const TO: &str = "p@clinic.example";
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A small file system of its own, unmounted at the end.
-struct Tmpfs(PathBuf);
+pub(crate) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    fn mount(at: &Path, size: &str) -> Option<Tmpfs> {
+    pub(crate) fn mount(at: &Path, size: &str) -> Option<Tmpfs> {
         std::fs::create_dir_all(at).unwrap();
         let options = format!("size={size}");
         let status = Command::new("mount")

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
 //! | `operator.rs` | what the command line tells, and its exit codes |
+//! | `transcript.rs`, `transcripts/` | what the command line says to an operator who errs |
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
@@ -53,6 +54,7 @@ mod secrets;
 mod service;
 mod spool;
 mod submit;
+mod transcript;
 mod undeliverable;
 mod weak;
 mod world;
