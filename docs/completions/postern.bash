@@ -326,7 +326,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__explain)
-            opts="-h --from --account --listener --json --config --help"
+            opts="-h --from --account --listener --probe --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -151,5 +151,6 @@ complete -c postern -n "__fish_postern_using_subcommand explain" -l from -d 'The
 complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d 'The account that would submit' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand explain" -l probe -d 'Connect to the hosts and shake hands, without a word about sender or recipient; exit 0 if a message would be delivered now, 1 if not'
 complete -c postern -n "__fish_postern_using_subcommand explain" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand explain" -s h -l help -d 'Print help'

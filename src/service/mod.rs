@@ -21,6 +21,7 @@ mod json_lines;
 mod logging;
 mod metrics;
 mod notify;
+mod probe;
 mod reload;
 mod run;
 mod signals;

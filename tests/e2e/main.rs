@@ -19,6 +19,7 @@
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
 //! | `logging.rs` | that the log has the words of docs/logging.md |
 //! | `prometheus.rs` | that Prometheus takes metrics, rules and the dashboard's queries |
+//! | `probe.rs` | what `explain --probe` says of far sides, and that none hears of mail |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -41,6 +42,7 @@ mod logging;
 mod metrics;
 mod operator;
 mod order;
+mod probe;
 mod prometheus;
 mod queue_hand;
 mod relay;

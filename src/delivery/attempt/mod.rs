@@ -9,8 +9,10 @@ mod board;
 mod explain;
 mod kept;
 mod open;
+mod probe;
 mod transact;
 mod walk;
+mod watch;
 
 use std::sync::Arc;
 
@@ -19,9 +21,12 @@ use tokio::time::Instant;
 use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
-use self::walk::Walk;
+pub use self::probe::Prospect;
+use self::walk::{Errand, Walk};
+pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
-use super::{Deliver, Lane, NoRoute, Route, Settings, timeouts};
+use super::timeouts::{self, Patience};
+use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
@@ -114,19 +119,26 @@ impl Deliverer {
         }
     }
 
+    /// What to log in with at the hosts of `route`.
+    fn credentials(&self, host: &Host, route: &Route) -> Option<&Credentials> {
+        match route.fixed {
+            Some(_) => self.router.credentials(host),
+            None => None,
+        }
+    }
+
     async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
         let walk = Walk {
-            job,
+            errand: Errand::Deliver(job),
+            patience: Patience::DELIVERY,
             route,
-            credentials: match route.fixed {
-                Some(_) => self.router.credentials(&job.host),
-                None => None,
-            },
+            credentials: self.credentials(&job.host, route),
             until: Instant::now() + timeouts::ATTEMPT,
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
-            reports.extend(self.walk(&walk, &decision, recipients, lane).await);
+            let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
+            reports.extend(board.reports(&last));
         }
         self.report(job, Some(route.site.clone()), reports)
     }
@@ -140,11 +152,7 @@ impl Deliver for Deliverer {
     fn unroutable<'a>(&'a self, job: &'a Job, why: &'a NoRoute) -> Report {
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
-            let mut board = Board::new(&decision, recipients);
-            match why.permanent {
-                true => board.end(decision.treatment.methods.ending(), &why.failure),
-                false => board.defer(&why.failure),
-            }
+            let board = nowhere(&decision, recipients, why);
             reports.extend(board.reports(&why.failure));
         }
         self.report(job, None, reports)
@@ -166,6 +174,16 @@ impl Deliver for Deliverer {
             }
         })
     }
+}
+
+/// What follows for recipients whose host has no route.
+fn nowhere<'a>(decision: &Decision, recipients: Vec<&'a JobRecipient>, why: &NoRoute) -> Board<'a> {
+    let mut board = Board::new(decision, recipients);
+    match why.permanent {
+        true => board.end(decision.treatment.methods.ending(), &why.failure),
+        false => board.defer(&why.failure),
+    }
+    board
 }
 
 #[cfg(test)]

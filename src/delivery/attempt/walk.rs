@@ -2,8 +2,9 @@
 //!
 //! Owns the order: kept connection, hosts, next method, ending. Holds always: the
 //! next method has its turn only if every host that answered is definitely unmet
-//! and none is unknown; `cleartext` only if each of them definitely has no TLS.
-//! Called by `Deliverer::attempt`.
+//! and none is unknown; `cleartext` only if each of them definitely has no TLS; a
+//! probe walks the same way, and where the transaction would begin it says QUIT.
+//! Called by `Deliverer::attempt` and `probe`.
 
 use tokio::time::Instant;
 
@@ -12,12 +13,14 @@ use super::board::Board;
 use super::kept::Kept;
 use super::open::Purpose;
 use super::transact::transact;
+use super::watch::Watch;
 use crate::assurance::{self, Demands};
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
+use crate::delivery::timeouts::Patience;
 use crate::delivery::{Credentials, Lane, Route};
 use crate::policy::Decision;
-use crate::types::{Failure, Job, JobRecipient, Method, Reason, RecipientReport, Required, Stage};
+use crate::types::{Failure, Job, JobRecipient, Method, Reason, Required, Stage};
 
 /// What all hosts together say about a method.
 #[derive(Default)]
@@ -69,24 +72,44 @@ impl Tally {
     }
 }
 
-/// What the walk needs to know of the job besides its recipients.
+/// What is done where a host proves what is required.
+#[derive(Clone, Copy)]
+pub(super) enum Errand<'a> {
+    /// It is given the message.
+    Deliver(&'a Job),
+    /// It is left alone, and all other hosts and addresses are looked at as well.
+    Probe(&'a Watch),
+}
+
+/// What the walk needs to know besides its recipients.
 pub(super) struct Walk<'a> {
-    pub(super) job: &'a Job,
+    pub(super) errand: Errand<'a>,
+    pub(super) patience: Patience,
     pub(super) route: &'a Route,
     pub(super) credentials: Option<&'a Credentials>,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
 }
 
+impl Walk<'_> {
+    fn watch(&self) -> Option<&Watch> {
+        match self.errand {
+            Errand::Deliver(_) => None,
+            Errand::Probe(watch) => Some(watch),
+        }
+    }
+}
+
 impl Deliverer {
-    /// One group: recipients with the same decision.
-    pub(super) async fn walk(
+    /// One group: recipients with the same decision. With the board comes why the
+    /// last method was not the way.
+    pub(super) async fn walk<'a>(
         &self,
         walk: &Walk<'_>,
         decision: &Decision,
-        recipients: Vec<&JobRecipient>,
+        recipients: Vec<&'a JobRecipient>,
         lane: &mut Lane,
-    ) -> Vec<RecipientReport> {
+    ) -> (Board<'a>, Failure) {
         let mut board = Board::new(decision, recipients);
         let methods = decision.treatment.methods.methods();
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
@@ -118,7 +141,7 @@ impl Deliverer {
             }
         }
         board.end(decision.treatment.methods.ending(), &last);
-        board.reports(&last)
+        (board, last)
     }
 
     /// Tries the lane's connection, then each host.
@@ -137,10 +160,12 @@ impl Deliverer {
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
             until: walk.until,
+            patience: walk.patience,
+            watch: walk.watch(),
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
-            if board.is_settled() {
+            if board.is_settled() && purpose.watch.is_none() {
                 break;
             }
             if tried == HOSTS_MAX || Instant::now() >= walk.until {
@@ -151,11 +176,12 @@ impl Deliverer {
                 )));
                 break;
             }
-            match self.open(hop, purpose).await {
-                Ok(kept) => {
-                    let after = transact(Box::new(kept), walk, required, board).await;
-                    keep(lane, after).await;
-                }
+            let opened = self.open(hop, purpose).await;
+            if let Some(watch) = purpose.watch {
+                watch.judged(opened.as_ref().err().map(|refusal| &refusal.verdict));
+            }
+            match opened {
+                Ok(kept) => self.serve(kept, walk, required, board, lane).await,
                 Err(refusal) => {
                     board.tried(&refusal.remote, refusal.achieved.as_deref());
                     tally.add(refusal.verdict);
@@ -163,6 +189,29 @@ impl Deliverer {
             }
         }
         tally
+    }
+
+    /// Does the errand at a host that proves what is required.
+    async fn serve(
+        &self,
+        kept: Kept,
+        walk: &Walk<'_>,
+        required: &Required,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) {
+        match walk.errand {
+            Errand::Deliver(job) => {
+                let after = transact(Box::new(kept), job, walk, required, board).await;
+                keep(lane, after).await;
+            }
+            Errand::Probe(_) => {
+                if kept.reaches(required) {
+                    board.met(&kept);
+                }
+                kept.hang_up().await;
+            }
+        }
     }
 
     /// Uses the lane's connection if it fits this message, by a new permit.
@@ -174,13 +223,16 @@ impl Deliverer {
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) {
+        let Errand::Deliver(job) = walk.errand else {
+            return;
+        };
         let kept = lane.kept.take_if(|kept| {
             kept.is_fit()
                 && kept.fits(walk.route, method, walk.credentials)
                 && kept.reaches(required)
         });
         let Some(kept) = kept else { return };
-        let after = transact(kept, walk, required, board).await;
+        let after = transact(kept, job, walk, required, board).await;
         keep(lane, after).await;
     }
 }
