@@ -18,20 +18,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// How to exit: 75 if there is no daemon to ask, 1 if it said no.
 pub(super) fn ask(config: &Config, request: &Request) -> Result<Answer, Exit> {
-    let answer = exchange(config, request).map_err(|e| {
-        let socket = config.control.display();
-        output::complain(format_args!(
-            "the daemon can't be asked at {socket}: {e} (is `postern serve` running, and may you open the socket?)"
-        ));
-        Exit::TempFail
-    })?;
-    match answer {
+    match try_ask(config, request)? {
         Answer::Failed { error } => {
             output::complain(error);
             Err(Exit::Failed)
         }
         answer => Ok(answer),
     }
+}
+
+/// As [`ask`], but a no is an answer too, and not told.
+///
+/// # Errors
+/// 75 if there is no daemon to ask.
+pub(super) fn try_ask(config: &Config, request: &Request) -> Result<Answer, Exit> {
+    exchange(config, request).map_err(|e| {
+        let socket = config.control.display();
+        output::complain(format_args!(
+            "the daemon can't be asked at {socket}: {e} (is `postern serve` running, and may you open the socket?)"
+        ));
+        Exit::TempFail
+    })
 }
 
 fn exchange(config: &Config, request: &Request) -> std::io::Result<Answer> {

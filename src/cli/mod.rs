@@ -23,6 +23,7 @@ mod log;
 mod output;
 mod queue;
 mod serve;
+mod test;
 
 /// Postern: an outbound SMTP relay that never lets a message leave unprotected.
 #[derive(Debug, Parser)]
@@ -62,6 +63,8 @@ enum Command {
     Log(log::Log),
     /// Tell what would happen to a message for a recipient, and why.
     Explain(explain::Explain),
+    /// Send one harmless message, and tell what becomes of it.
+    Test(test::Test),
 }
 
 /// How a command ends (sysexits.h where systemd and scripts look for it).
@@ -113,6 +116,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Audit(audit) => audit.run(&config),
         Command::Log(log) => log.run(&config),
         Command::Explain(explain) => explain.run(&config),
+        Command::Test(test) => test.run(&config),
     }
 }
 

@@ -42,6 +42,13 @@ pub enum Request {
         /// What, and to which.
         order: HandRequest,
     },
+    /// Accept a test message.
+    Test {
+        /// To whom.
+        recipient: String,
+        /// From whom; without it, the postmaster.
+        sender: Option<String>,
+    },
     /// Change how much is logged.
     LogLevel {
         /// From which level on.
@@ -119,6 +126,17 @@ pub enum Answer {
         next: Option<String>,
         /// Ask again with this too.
         before: String,
+    },
+    /// A test message is in the spool.
+    Accepted {
+        /// Its id.
+        id: String,
+        /// From whom it is.
+        sender: String,
+        /// When, RFC 3339.
+        received_at: String,
+        /// The hash of the configuration that the daemon goes by.
+        configuration: String,
     },
     /// It is done, and there is nothing to tell.
     Done,

@@ -68,11 +68,11 @@ impl Patience {
         end: None,
     };
 
-    /// A probe's, which begins now.
-    pub(super) fn probe() -> Self {
+    /// Of a probe that began then.
+    pub(super) fn probe(began: Instant) -> Self {
         Self {
             each: PROBE_EACH,
-            end: Some(Instant::now() + PROBE),
+            end: Some(began + PROBE),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::logging::LogControl;
 use super::stats::Surveyed;
+use super::test::Tests;
 use crate::control::{
     Answer, PAGE, QueueFilter, QueuedMessage, QueuedRecipient, Request, parse_id,
 };
@@ -21,6 +22,7 @@ pub(super) struct Answers {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: LogControl,
     pub(super) surveyed: Surveyed,
+    pub(super) tests: Tests,
 }
 
 impl Answers {
@@ -31,6 +33,9 @@ impl Answers {
             Request::QueueShow { id } => self.show(&id).await,
             Request::QueueStats => self.stats().await,
             Request::QueueHand { order } => self.hand(order, actor).await,
+            Request::Test { recipient, sender } => {
+                self.test(&recipient, sender.as_deref(), actor).await
+            }
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);
                 self.log.set(level, span).map(|()| Answer::Done)

@@ -26,6 +26,7 @@ mod reload;
 mod run;
 mod signals;
 mod stats;
+mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
 pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};
@@ -33,3 +34,4 @@ pub use error::ServeError;
 pub use explain::{Case, Story, explain};
 pub use inspect::inspect;
 pub use run::serve;
+pub use test::plan;

@@ -14,6 +14,7 @@ use crate::queue::{Questions, Renewal};
 
 use super::inspect;
 use super::run::deliverer;
+use super::test::Tests;
 
 /// What is reloaded, and what is in force.
 pub(super) struct Reloader {
@@ -21,6 +22,7 @@ pub(super) struct Reloader {
     pub(super) ingress: Ingress,
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
+    pub(super) tests: Tests,
 }
 
 impl Reloader {
@@ -42,6 +44,7 @@ impl Reloader {
             }
         };
         self.queue.renew(renewal).await;
+        self.tests.renew(&config);
         tracing::info!(
             "reloaded: methods=\"{}\" tls_level={} rules={} configuration={}",
             config.policy.default.methods,

@@ -11,6 +11,7 @@ use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::reload::Reloader;
 use super::signals::{self, Signals, Told};
+use super::test::Tests;
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
 use crate::config::Config;
 use crate::delivery::Deliverer;
@@ -82,12 +83,14 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         shutdown: stopping,
     };
     let queue = queue.start();
+    let tests = Tests::new(&config);
     let answers = Answers {
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
         log,
         surveyed: Default::default(),
+        tests: tests.clone(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let monitor = Monitor {
@@ -108,6 +111,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         ingress,
         queue: queue.questions(),
         outcome,
+        tests,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");

@@ -12,6 +12,7 @@
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `delivery.rs` | that mail arrives as it was handed in |
+//! | `test_message.rs` | what `postern test` tells, and what it sends |
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
@@ -51,6 +52,7 @@ mod sandbox;
 mod secrets;
 mod service;
 mod submit;
+mod test_message;
 mod undeliverable;
 mod weak;
 mod world;

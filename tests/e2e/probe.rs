@@ -182,6 +182,8 @@ async fn the_next_method_and_why_not_the_first() {
     let (json, exit) = probe(&world, "busy.example");
     assert_eq!((&json["probe"]["method"], exit), (&"tls".into(), 1));
     assert_eq!(json["probe"]["outcome"], "deferred");
+    let asked = json["probe"]["asked"].as_array().unwrap();
+    assert_eq!(asked.len(), 1, "what is unknown is not asked for cleartext");
     servers.iter().for_each(heard_no_mail);
 }
 

@@ -5,7 +5,7 @@
 //! nor AUTH nor an address of a person leaves the machine; it is over within a
 //! minute. Called by `service`.
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::explain::Explanation;
 use super::walk::{Errand, Walk};
@@ -35,8 +35,9 @@ impl Deliverer {
     ///
     /// `None` if not even DNS answered in time.
     pub async fn probe(&self, question: Question<'_>) -> Option<(Explanation, Prospect)> {
-        let explaining = self.explain(question);
-        let explanation = timeout(timeouts::PROBE_ALL, explaining).await.ok()?;
+        let began = Instant::now();
+        let end = began + timeouts::PROBE_ALL;
+        let explanation = timeout_at(end, self.explain(question)).await.ok()?;
         let recipient = JobRecipient {
             index: 0,
             mailbox: question.recipient.clone(),
@@ -44,8 +45,8 @@ impl Deliverer {
             delay_told: false,
         };
         let watch = Watch::default();
-        let walking = self.look(&explanation, &recipient, &watch);
-        let ended = timeout(timeouts::PROBE_ALL, walking).await.ok().flatten();
+        let walking = self.look(&explanation, &recipient, &watch, Patience::probe(began));
+        let ended = timeout_at(end, walking).await.ok().flatten();
         let (method, evidence, fate) = ended.unwrap_or_else(|| {
             let late = failure::ours(Reason::TimedOut, Stage::Connect);
             (None, Evidence::default(), Some(Fate::Deferred(late)))
@@ -64,13 +65,13 @@ impl Deliverer {
         explanation: &Explanation,
         recipient: &JobRecipient,
         watch: &Watch,
+        patience: Patience,
     ) -> Option<(Option<Method>, Evidence, Option<Fate>)> {
         let decision = &explanation.decision;
         let route = match &explanation.route {
             Ok(route) => route,
             Err(why) => return nowhere(decision, vec![recipient], why).prospect(),
         };
-        let patience = Patience::probe();
         let walk = Walk {
             errand: Errand::Probe(watch),
             patience,

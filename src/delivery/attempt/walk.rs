@@ -115,6 +115,9 @@ impl Deliverer {
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
         let mut cleartext_shut = None;
         for method in methods {
+            if board.is_settled() {
+                break;
+            }
             if let (Method::Cleartext, Some(reason)) = (method, cleartext_shut) {
                 board.pass_over(*method, reason);
                 continue;
