@@ -76,7 +76,11 @@ impl Test {
         // What it was when the audit was last read.
         let mut known = None;
         loop {
-            let Some(recipient) = followed.look()? else {
+            let looked = followed.look();
+            if looked.is_err() && self.json {
+                output::json(&followed.told);
+            }
+            let Some(recipient) = looked? else {
                 followed.hear(None);
                 return followed.end();
             };
@@ -94,6 +98,17 @@ impl Test {
         }
     }
 
+    /// What the file prescribes for a message from this sender.
+    fn policy(&self, config: &Config, sender: &str) -> String {
+        let case = Case {
+            recipient: self.recipient.clone(),
+            sender: sender.parse().ok(),
+            account: None,
+            listener: None,
+        };
+        plan(config, &case)
+    }
+
     /// Has the message accepted.
     fn begin<'a>(&self, config: &'a Config) -> Result<Followed<'a>, Exit> {
         let request = Request::Test {
@@ -109,13 +124,7 @@ impl Test {
         else {
             return Err(super::queue::unexpected());
         };
-        let case = Case {
-            recipient: self.recipient.clone(),
-            sender: sender.parse().ok(),
-            account: None,
-            listener: None,
-        };
-        let policy = plan(config, &case);
+        let policy = self.policy(config, &sender);
         if !self.json {
             let to = &self.recipient;
             output::say(format_args!("accepted as {id}, from <{sender}> to <{to}>"));
@@ -127,11 +136,12 @@ impl Test {
                  `systemctl reload postern`",
             );
         }
-        let unexpected = |_| super::queue::unexpected();
         Ok(Followed {
             config,
             id: parse_id(&id).map_err(|_| super::queue::unexpected())?,
-            since: received_at.parse().map_err(unexpected)?,
+            since: received_at
+                .parse()
+                .map_err(|_| super::queue::unexpected())?,
             json: self.json,
             told: Told {
                 id,
@@ -211,6 +221,9 @@ impl Followed<'_> {
                  `postern audit show {}`",
                 self.told.id
             ));
+            if self.json {
+                output::json(&self.told);
+            }
             return Err(Exit::Failed);
         };
         self.told.state = state;

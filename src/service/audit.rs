@@ -76,7 +76,12 @@ impl AuditEntry {
     pub fn story(&self) -> String {
         let entry = &self.0;
         let word = |word: Option<&'static str>| word.unwrap_or("nothing");
-        let mut lines = vec![format!("{} attempt", entry.time)];
+        // A hand that reaches in says what it does; of a test message, all else
+        // says that it is one.
+        let note = entry.note.as_deref().filter(|note| *note != "test");
+        let by = entry.actor.as_deref().unwrap_or("postern");
+        let what = note.map_or_else(|| "attempt".to_owned(), |note| format!("{note}, by {by}"));
+        let mut lines = vec![format!("{} {what}", entry.time)];
         if let Some(remote) = &entry.remote {
             let method = entry.method.map_or("no method", Method::as_str);
             lines.push(format!("  at {remote} by {method}"));

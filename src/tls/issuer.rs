@@ -40,9 +40,14 @@ pub(super) fn words(name: &[u8]) -> Option<String> {
 fn printable(octets: &[u8]) -> String {
     let text = String::from_utf8_lossy(octets);
     let shown = text.chars().take(TEXT_MAX);
-    shown
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    shown.map(|c| if disturbs(c) { '?' } else { c }).collect()
+}
+
+/// Whether a terminal would do something else than print it: controls, and what
+/// turns the direction of writing.
+fn disturbs(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One DER element.
@@ -103,7 +108,7 @@ mod tests {
     fn long_and_unprintable_ones_are_made_harmless() {
         let long = "x".repeat(300);
         assert_eq!(issuer(&long), format!("Lab root, {}", "x".repeat(64)));
-        assert_eq!(issuer("a\r\nb\u{1b}[2J"), "Lab root, a??b?[2J");
+        assert_eq!(issuer("a\r\nb\u{1b}[2J\u{202e}"), "Lab root, a??b?[2J?");
     }
 
     proptest! {

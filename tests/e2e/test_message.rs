@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::dsn::Dsn;
-use crate::world::{Plan, SOON, World};
+use crate::world::{Plan, SOON, World, wait};
 
 const OPERATOR: &str = "it@ward.example";
 
@@ -62,7 +62,7 @@ async fn delivered() {
 
 #[tokio::test]
 async fn still_queued() {
-    let world = World::start(&plan()).await;
+    let mut world = World::start(&plan()).await;
     let busy = world.mx("busy.example", |b| b.starttls_reply("454 4.7.0 later"));
     let (said, complained, code) = run(&world, &["test", "p@busy.example", "--wait", "2s"]);
     assert_eq!((complained.as_str(), code), ("", 1), "{said}");
@@ -75,8 +75,42 @@ async fn still_queued() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(busy.count(), 0);
+
+    // It is a message like any other, kill -9 or not, until somebody takes it out.
+    world.daemon.kill9();
+    world.daemon.start().await;
+    assert_eq!(world.queue()[0]["id"], id.as_str());
     world.daemon.run_ok(&["queue", "remove", &id]);
     assert_eq!(world.queue().len(), 0);
+}
+
+/// What is done to it by hand meanwhile is part of the story.
+#[tokio::test]
+async fn removed_while_it_is_followed() {
+    let world = World::start(&plan()).await;
+    let _busy = world.mx("busy.example", |b| b.starttls_reply("454 4.7.0 later"));
+    let mut follow = std::process::Command::new(env!("CARGO_BIN_EXE_postern"))
+        .arg("--config")
+        .arg(world.daemon.config_file())
+        .args(["test", "p@busy.example"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait(SOON, "an attempt", || {
+        let queue = world.queue();
+        queue
+            .first()
+            .is_some_and(|m| m["recipients"][0]["attempts"] == 1)
+    })
+    .await;
+    let id = world.queue()[0]["id"].as_str().unwrap().to_owned();
+    world.daemon.run_ok(&["queue", "remove", &id]);
+    assert_eq!(follow.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    let mut stdout = follow.stdout.take().unwrap();
+    std::io::Read::read_to_string(&mut stdout, &mut said).unwrap();
+    assert!(said.contains(" remove, by uid="), "{said}");
+    assert!(said.ends_with("  removed: operator\nremoved\n"), "{said}");
 }
 
 #[tokio::test]
