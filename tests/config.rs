@@ -220,6 +220,7 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             "security.tls_level",
             section("security", "tls_level = \"authenticated\""),
         ),
+        ("security.observe", section("security", "observe = true")),
         ("audit.keep", section("audit", "keep = \"30d\"")),
         ("dsn.cleartext", section("dsn", "cleartext = true")),
         (
@@ -404,7 +405,6 @@ name = "empty"
 #[test]
 fn what_is_not_built_is_refused() {
     for text in [
-        "[security]\nobserve = true\n",
         "[security]\nfallback_after = \"0s\"\n",
         "[security]\nmethods = [\"tls\", \"pgp\"]\n",
         "[security]\ntls_level = \"secure\"\n",

@@ -32,6 +32,7 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "check" -d 'Check th
 complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, list or remove the accounts that may submit mail'
 complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery, and take them in hand'
 complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
+complete -c postern -n "__fish_postern_needs_command" -f -a "spool" -d 'Check, export, import the stored mail, and change its master key'
 complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_needs_command" -f -a "test" -d 'Send one harmless message, and tell what becomes of it'
@@ -116,18 +117,24 @@ complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -l config -d 'The configuration file' -r -F
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "list" -d 'List changes of state, in the order they were written'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "show" -d 'Show everything about one message'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "verify" -d 'Check that nothing in the audit was changed, removed or added'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list show verify export" -f -a "export" -d 'Print changes of state for other programs'
-complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'From this time on (RFC 3339)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "list" -d 'List changes of state, in the order they were written'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "would" -d 'Sum up, by domain, what was delivered while `[security] observe` was on and would not be if the configuration were enforced'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "show" -d 'Show everything about one message'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "verify" -d 'Check that nothing in the audit was changed, removed or added'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "export" -d 'Print changes of state for other programs'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'From this time on (RFC 3339), or from so long ago (7d)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l recipient -d 'For this recipient' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l state -d 'Into this state' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l would -d 'That would have come to this, while `[security] observe` was on: tls, cleartext, wait, bounce or drop' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from would" -l since -d 'From this time on (RFC 3339), or from so long ago (7d)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from would" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from would" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from would" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
@@ -136,12 +143,33 @@ complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l since -d 'From this time on (RFC 3339)' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l since -d 'From this time on (RFC 3339), or from so long ago (7d)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l until -d 'Before this time (RFC 3339)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l format -d 'One JSON object a line, or CSV with a line of names' -r -f -a "jsonl\t''
 csv\t''"
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "check" -d 'Read all of the spool and tell what is damaged; the daemon must be stopped'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "export" -d 'Write everything that is open into one sealed file; with a running daemon or without'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "import" -d 'Take in what an export holds; the daemon must be stopped'
+complete -c postern -n "__fish_postern_using_subcommand spool; and not __fish_seen_subcommand_from check export import rotate-key" -f -a "rotate-key" -d 'Make a new master key; the daemon must be stopped'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -l repair -d 'Make the index anew from the journal and set aside what is damaged'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from export" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l key -d 'The master key of the host that wrote it, if it is not this one\'s' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l dry-run -d 'List what would be taken in, and take nothing'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l new-key -d 'Take the new key from this file, or write it there if there is none; needed where the master key is a credential of systemd\'s' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -f -a "level" -d 'Change the level of the running daemon'

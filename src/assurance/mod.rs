@@ -10,13 +10,17 @@ use crate::types::{
     Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,
 };
 
-/// What asks for protection in one attempt.
+/// What asks for protection in one attempt. What the domain publishes (MTA-STS,
+/// DANE) and what a message asks for (REQUIRETLS) will stand here as fields of
+/// their own, beside what the operator says and whether or not that is only
+/// observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demands<'a> {
     /// The rule that decided; `None`: `[security]`.
     pub rule: Option<&'a str>,
-    /// The level it prescribes for the method `tls`.
-    pub level: TlsLevel,
+    /// The level it prescribes for the method `tls`; `None`: the operator only
+    /// observes (`[security] observe`) and asks for nothing.
+    pub level: Option<TlsLevel>,
     /// Whether the route logs in: credentials go over authenticated TLS alone
     /// (pitfall E29).
     pub credentials: bool,
@@ -28,9 +32,14 @@ pub fn required(method: Method, demands: Demands<'_>) -> Required {
     let base = match method {
         Method::Cleartext => Required::nothing(),
         Method::Tls => {
-            let operator = Demand::Operator(demands.rule.map(str::to_owned));
-            Required::at_least(demands.level, operator)
-                .raise(Required::at_least(TlsLevel::Encrypted, Demand::Method))
+            let operator = match demands.level {
+                Some(level) => {
+                    let rule = demands.rule.map(str::to_owned);
+                    Required::at_least(level, Demand::Operator(rule))
+                }
+                None => Required::nothing(),
+            };
+            operator.raise(Required::at_least(TlsLevel::Encrypted, Demand::Method))
         }
     };
     match demands.credentials {
@@ -123,7 +132,7 @@ mod tests {
                 method,
                 Demands {
                     rule: Some("r"),
-                    level,
+                    level: Some(level),
                     credentials,
                 },
             );
@@ -138,6 +147,26 @@ mod tests {
             });
             assert_eq!(asks, by, "{method} {level} {credentials}");
         }
+    }
+
+    /// Who only observes lowers the operator's own part, and nothing else.
+    #[test]
+    fn observed_table() {
+        let asked = |method, credentials| {
+            let demands = Demands {
+                rule: Some("r"),
+                level: None,
+                credentials,
+            };
+            let required = required(method, demands);
+            (required.level(), required.by().cloned())
+        };
+        let credentials = (Some(Authenticated), Some(Demand::Credentials));
+        let method = (Some(Encrypted), Some(Demand::Method));
+        assert_eq!(asked(Method::Tls, false), method);
+        assert_eq!(asked(Method::Tls, true), credentials);
+        assert_eq!(asked(Method::Cleartext, false), (None, None));
+        assert_eq!(asked(Method::Cleartext, true), credentials);
     }
 
     fn proof(version: &str, verdict: CertificateVerdict) -> Proof {

@@ -7,16 +7,18 @@ use clap::{Subcommand, ValueEnum};
 use super::{Exit, output};
 use crate::config::Config;
 use crate::control::parse_id;
-use crate::service::{AUDIT_CSV_HEADER, AuditEntry, AuditLink, AuditQuestion, audit, verify_audit};
-use crate::types::{State, Timestamp};
+use crate::service::{
+    AUDIT_CSV_HEADER, AuditEntry, AuditLink, AuditQuestion, ago, audit, observed, verify_audit,
+};
+use crate::types::{Course, State, Timestamp};
 
 /// How messages were protected, and what became of them.
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// List changes of state, in the order they were written.
     List {
-        /// From this time on (RFC 3339).
-        #[arg(long)]
+        /// From this time on (RFC 3339), or from so long ago (7d).
+        #[arg(long, value_name = "TIME|DURATION", value_parser = ago)]
         since: Option<Timestamp>,
         /// For this recipient.
         #[arg(long)]
@@ -24,6 +26,20 @@ pub(super) enum Audit {
         /// Into this state.
         #[arg(long)]
         state: Option<State>,
+        /// That would have come to this, while `[security] observe` was on: tls,
+        /// cleartext, wait, bounce or drop.
+        #[arg(long)]
+        would: Option<Course>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sum up, by domain, what was delivered while `[security] observe` was on and
+    /// would not be if the configuration were enforced.
+    Would {
+        /// From this time on (RFC 3339), or from so long ago (7d).
+        #[arg(long, value_name = "TIME|DURATION", value_parser = ago)]
+        since: Option<Timestamp>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -51,8 +67,8 @@ pub(super) enum Audit {
     },
     /// Print changes of state for other programs.
     Export {
-        /// From this time on (RFC 3339).
-        #[arg(long)]
+        /// From this time on (RFC 3339), or from so long ago (7d).
+        #[arg(long, value_name = "TIME|DURATION", value_parser = ago)]
         since: Option<Timestamp>,
         /// Before this time (RFC 3339).
         #[arg(long)]
@@ -76,6 +92,7 @@ impl Audit {
             Self::Verify { key, head, json } => {
                 return verify(config, key.as_deref(), &head, json);
             }
+            Self::Would { since, json } => return would(config, since, json),
             Self::Export {
                 since,
                 until,
@@ -92,12 +109,14 @@ impl Audit {
                 since,
                 recipient,
                 state,
+                would,
                 json,
             } => {
                 let question = AuditQuestion {
                     since,
                     recipient,
                     state,
+                    would,
                     ..AuditQuestion::default()
                 };
                 (question, json)
@@ -138,6 +157,30 @@ fn verify(config: &Config, key: Option<&Path>, heads: &[AuditLink], json: bool) 
             output::complain(e);
             Exit::Failed
         }
+    }
+}
+
+fn would(config: &Config, since: Option<Timestamp>, json: bool) -> Exit {
+    let (sum, broken) = match observed(config, since) {
+        Ok(found) => found,
+        Err(e) => {
+            output::complain(e);
+            return Exit::Failed;
+        }
+    };
+    if json {
+        output::json(&sum);
+    } else {
+        output::say(&sum);
+        output::columns(&sum.rows());
+    }
+    for line in &broken {
+        output::complain(line);
+    }
+    if broken.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
     }
 }
 

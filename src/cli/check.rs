@@ -12,6 +12,9 @@ pub(super) fn run(config: &Config) -> Exit {
     if !faults.is_empty() {
         return Exit::Config;
     }
+    if config.policy.observe {
+        output::complain(service::OBSERVE_IS_ON);
+    }
     let default = &config.policy.default;
     output::say(format_args!("{}: no fault found", config.path.display()));
     output::say(format_args!("hostname: {}", config.hostname));
@@ -33,6 +36,9 @@ pub(super) fn run(config: &Config) -> Exit {
             "rule \"{}\": {methods} (tls proves {level})",
             rule.name
         ));
+    }
+    if config.policy.observe {
+        output::say("observe: nothing of this is enforced");
     }
     Exit::Done
 }

@@ -23,6 +23,8 @@ mod log;
 mod output;
 mod queue;
 mod serve;
+mod spool;
+mod spool_check;
 mod test;
 
 /// Postern: an outbound SMTP relay that never lets a message leave unprotected.
@@ -58,6 +60,9 @@ enum Command {
     /// Look up how messages were protected and what became of them.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Check, export, import the stored mail, and change its master key.
+    #[command(subcommand)]
+    Spool(spool::Spool),
     /// Change how much the running daemon logs.
     #[command(subcommand)]
     Log(log::Log),
@@ -114,6 +119,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Account(account) => account.run(&config),
         Command::Queue(queue) => queue.run(&config),
         Command::Audit(audit) => audit.run(&config),
+        Command::Spool(spool) => spool.run(&config),
         Command::Log(log) => log.run(&config),
         Command::Explain(explain) => explain.run(&config),
         Command::Test(test) => test.run(&config),

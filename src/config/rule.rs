@@ -12,6 +12,7 @@ use crate::types::{MethodsList, TlsLevel};
 pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
     let (methods, tls_level) = read_treatment(&section);
+    let observe = section.flag("observe").unwrap_or(false);
     section.finish();
     let default = Treatment {
         methods: methods.unwrap_or_default(),
@@ -37,6 +38,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
         default,
         rules,
         dsn_cleartext,
+        observe,
     }
 }
 

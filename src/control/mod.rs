@@ -49,6 +49,10 @@ pub enum Request {
         /// From whom; without it, the postmaster.
         sender: Option<String>,
     },
+    /// Everything open, sealed as a file of `spool export`: the answer is `export`,
+    /// then frames (a length of 4 octets, big-endian, and so many octets) to one of
+    /// length 0, then one more answer: `exported` or `failed`.
+    SpoolExport,
     /// Change how much is logged.
     LogLevel {
         /// From which level on.
@@ -138,6 +142,13 @@ pub enum Answer {
         /// The hash of the configuration that the daemon goes by.
         configuration: String,
     },
+    /// The frames of an export follow.
+    Export,
+    /// The export is whole.
+    Exported {
+        /// What is in it.
+        export: ExportCounts,
+    },
     /// It is done, and there is nothing to tell.
     Done,
     /// It could not be done.
@@ -145,6 +156,19 @@ pub enum Answer {
         /// Why, and what to do.
         error: String,
     },
+}
+
+/// What an export holds, as `spool export --json` prints it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportCounts {
+    /// Messages.
+    pub messages: u64,
+    /// Their open recipients.
+    pub recipients: u64,
+    /// Octets of the messages.
+    pub octets: u64,
+    /// Ids of messages that could not be read, and so are not in it.
+    pub damaged: Vec<String>,
 }
 
 /// What became of one message, as `queue hold --json` and its like print it.

@@ -16,6 +16,7 @@ use super::limits::Crowded;
 use super::settings::ListenerKind;
 use crate::spool::Ticket;
 use crate::sys::metrics::{Counter, Histogram, Page};
+use crate::types::{TlsFacts, tls_words};
 
 /// Bounds of the time that a commit takes, in seconds.
 const ACCEPT: &[f64] = &[
@@ -33,6 +34,7 @@ pub(super) struct Meters {
     connections: Counter<1>,
     crowded: Counter<1>,
     handshakes_failed: Counter<1>,
+    tls: Counter<4>,
     auth_failures: Counter<1>,
     messages: Counter<1>,
     recipients: Counter<1>,
@@ -49,6 +51,7 @@ impl Default for Meters {
             connections: by_kind(),
             crowded: Counter::with([["in-all"], ["from-client"]]),
             handshakes_failed: by_kind(),
+            tls: Counter::default(),
             auth_failures: Counter::with([["refused"], ["limited"], ["unavailable"]]),
             messages: by_kind(),
             recipients: by_kind(),
@@ -73,6 +76,12 @@ impl Meters {
 
     pub(super) fn handshake_failed(&self, kind: ListenerKind) {
         self.handshakes_failed.count([kind.as_str()]);
+    }
+
+    /// A handshake that came to an end.
+    pub(super) fn secured(&self, kind: ListenerKind, facts: &TlsFacts) {
+        let [version, cipher, group] = tls_words(Some(facts));
+        self.tls.count([kind.as_str(), version, cipher, group]);
     }
 
     pub(super) fn login(&self, verdict: &Verdict) {
@@ -126,6 +135,12 @@ impl Meters {
             "TLS handshakes of clients that failed.",
             ["listener"],
             &self.handshakes_failed,
+        );
+        page.counter(
+            "postern_ingress_tls_total",
+            "TLS connections of clients by what the handshake agreed on.",
+            ["listener", "version", "cipher", "group"],
+            &self.tls,
         );
         page.counter(
             "postern_auth_failures_total",

@@ -27,6 +27,7 @@ use super::settings::ListenerKind;
 use super::shutdown::Shutdown;
 use super::transport::{Transport, accept_tls, secured};
 use crate::spool::{Intake, SpoolError, Ticket};
+use crate::tls::facts_of;
 
 /// Serves one connection to its end. The slot is given back then.
 pub(super) async fn serve(
@@ -97,6 +98,11 @@ async fn shake_hands(stream: TcpStream, front: &Front) -> io::Result<(Transport,
         front.common.meters.handshake_failed(kind);
         tracing::info!("TLS handshake failed: client={client} reason=\"{error}\"");
     })?;
+    let facts = facts_of(stream.get_ref().1);
+    front
+        .common
+        .meters
+        .secured(front.rules.listener.kind, &facts);
     let now = front.common.ports.clock.now();
     let secured = secured(&stream, front.trust.as_ref(), now);
     Ok((Transport::Secure(stream), secured))

@@ -29,6 +29,7 @@ impl Outcome {
             job.recipients.len(),
             hand.actor.as_deref().unwrap_or("postern"),
         );
+        self.meters.note_hand(hand.action, job.recipients.len());
         if hand.action == Action::Bounce {
             return self.bounce(job, before, hand, now).await;
         }

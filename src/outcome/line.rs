@@ -31,6 +31,12 @@ pub(super) fn line(case: &Case<'_>, report: &Report, log_addresses: bool) -> Str
         let _ = write!(line, " reason={}", failure.reason);
     }
     let _ = write!(line, " attempts={}", case.decision.attempts);
+    if let Some(would) = &evidence.would {
+        let _ = write!(line, " would={}", would.method);
+        if let Some(reason) = would.reason {
+            let _ = write!(line, " would_reason={reason}");
+        }
+    }
     if log_addresses {
         let _ = write!(line, " to=<{}>", case.recipient.mailbox);
         if let Some(reply) = case.reply() {

@@ -6,7 +6,7 @@
 //! [`super::Outcome::settle`], written when `service` asks.
 
 use crate::sys::metrics::{Counter, Histogram, Page};
-use crate::types::{Message, Method, OwnMailKind, State, Timestamp, TlsFacts};
+use crate::types::{Action, Course, Message, Method, OwnMailKind, State, Timestamp, tls_words};
 
 use super::line::status;
 use super::settle::Case;
@@ -17,35 +17,14 @@ const DELIVERY: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0,
     432_000.0,
 ];
-/// TLS versions, suites and groups that a delivery may have: those above the
-/// floor that rustls knows.
-const VERSIONS: &[&str] = &["TLSv1.2", "TLSv1.3"];
-const CIPHERS: &[&str] = &[
-    "TLS13_AES_256_GCM_SHA384",
-    "TLS13_AES_128_GCM_SHA256",
-    "TLS13_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-];
-const GROUPS: &[&str] = &[
-    "X25519",
-    "X25519MLKEM768",
-    "secp256r1MLKEM768",
-    "secp256r1",
-    "secp384r1",
-    "MLKEM768",
-];
-
 /// The room's counters.
 #[derive(Debug)]
 pub(super) struct Meters {
     outcomes: Counter<3>,
+    observed: Counter<3>,
     tls: Counter<3>,
     own_mail: Counter<1>,
+    by_hand: Counter<1>,
     delivery: Histogram,
 }
 
@@ -54,8 +33,10 @@ impl Default for Meters {
         Self {
             // An alert asks whether this one stands still.
             outcomes: Counter::with([[status(State::Delivered), Method::Tls.as_str(), "none"]]),
+            observed: Counter::with([[status(State::Delivered), Course::Tls.as_str(), "none"]]),
             tls: Counter::default(),
             own_mail: Counter::with([["dsn"], ["dead-notice"]]),
+            by_hand: Counter::with(Action::ALL.map(|action| [action.as_str()])),
             delivery: Histogram::new(DELIVERY),
         }
     }
@@ -67,11 +48,16 @@ impl Meters {
         let method = case.report.method.map_or("none", |method| method.as_str());
         let reason = case.failure().map_or("none", |f| f.reason.as_str());
         self.outcomes.count([status(case.state), method, reason]);
+        if let Some(would) = case.report.evidence.would {
+            let reason = would.reason.map_or("none", |reason| reason.as_str());
+            let would = would.method.as_str();
+            self.observed.count([status(case.state), would, reason]);
+        }
         if case.state != State::Delivered {
             return;
         }
         self.delivery.observe_span(now.since(message.received_at));
-        self.tls.count(tls(case.report.evidence.tls.as_ref()));
+        self.tls.count(tls_words(case.report.evidence.tls.as_ref()));
     }
 
     /// Counts a message of our own.
@@ -82,12 +68,23 @@ impl Meters {
         }]);
     }
 
+    /// Counts recipients that an operator has touched, or the end of a hold.
+    pub(super) fn note_hand(&self, action: Action, recipients: usize) {
+        self.by_hand.add([action.as_str()], recipients as u64);
+    }
+
     pub(super) fn write(&self, page: &mut Page) {
         page.counter(
             "postern_outcomes_total",
             "Outcomes of attempts and endings, one a recipient, in the words of log and audit.",
             ["status", "method", "reason"],
             &self.outcomes,
+        );
+        page.counter(
+            "postern_observed_outcomes_total",
+            "The same while the configuration is only observed, by what it would have come to.",
+            ["status", "would", "reason"],
+            &self.observed,
         );
         page.histogram(
             "postern_delivery_seconds",
@@ -106,43 +103,11 @@ impl Meters {
             ["kind"],
             &self.own_mail,
         );
-    }
-}
-
-fn tls(facts: Option<&TlsFacts>) -> [&'static str; 3] {
-    facts.map_or(["none"; 3], |facts| {
-        [
-            known(&facts.version, VERSIONS),
-            known(&facts.cipher, CIPHERS),
-            known(&facts.group, GROUPS),
-        ]
-    })
-}
-
-fn known(word: &str, words: &[&'static str]) -> &'static str {
-    words
-        .iter()
-        .find(|w| **w == word)
-        .copied()
-        .unwrap_or("other")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What delivery can negotiate has a word of its own here.
-    #[test]
-    fn the_words_are_those_of_rustls() {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        for suite in &provider.cipher_suites {
-            let name = suite.suite().as_str().unwrap();
-            assert!(CIPHERS.contains(&name), "{name}");
-        }
-        for group in &provider.kx_groups {
-            let name = group.name().as_str().unwrap().to_owned();
-            assert!(GROUPS.contains(&name.as_str()), "{name}");
-        }
-        assert_eq!(known("anything\"\n", GROUPS), "other");
+        page.counter(
+            "postern_by_hand_recipients_total",
+            "Recipients touched in the queue by hand, by the action; a hold that ends is a release.",
+            ["action"],
+            &self.by_hand,
+        );
     }
 }

@@ -36,7 +36,7 @@ pub struct Outcome {
     /// Stands in for randomness in names, should the system have none.
     counter: AtomicU32,
     /// Shared with the one that a reload puts in its place: figures go on.
-    meters: Arc<Meters>,
+    pub(super) meters: Arc<Meters>,
 }
 
 /// One recipient of a settlement: who, what came of it, what follows.

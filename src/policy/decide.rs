@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::types::{Host, Mailbox, Message, Origin, Principal};
+use crate::types::{Host, Mailbox, Message, MethodsList, Origin, Principal};
 
 use super::pattern::Pattern;
 use super::{Rule, Settings, Treatment};
@@ -54,8 +54,14 @@ impl<'a> Question<'a> {
 /// What is to be done, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Methods and level.
+    /// Methods and level that the configuration prescribes.
     pub treatment: Treatment,
+    /// `[security] observe`: how it is delivered where `treatment` would not. The
+    /// operator then asks for nothing, and what `treatment` comes to goes into the
+    /// record. It is the operator's own part alone that this lowers: what others
+    /// say (what the domain publishes, what a message asks for) is none of policy's
+    /// business and is added by `assurance` to whatever list is walked.
+    pub observe: Option<MethodsList>,
     /// The rule that decided; `None`: `[security]`.
     pub rule: Option<String>,
     /// The configuration in force, for the evidence.
@@ -126,6 +132,7 @@ pub struct Policy {
     default: Treatment,
     rules: Vec<ReadyRule>,
     dsn_cleartext: bool,
+    observe: bool,
     configuration: String,
 }
 
@@ -151,13 +158,16 @@ impl Policy {
             default: settings.default,
             rules,
             dsn_cleartext: settings.dsn_cleartext,
+            observe: settings.observe,
             configuration,
         }
     }
 
     /// The answer for one recipient: the first matching rule's, or
     /// `[security]`'s. Own mail takes of it the level, and the methods that own
-    /// mail may use (design section 3.3).
+    /// mail may use (design section 3.3). While the configuration is only observed,
+    /// own mail is too: else a report would be lost where the message it tells of
+    /// arrives.
     #[must_use]
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         let facts = Facts::of(question);
@@ -168,6 +178,7 @@ impl Policy {
         }
         Decision {
             treatment,
+            observe: self.observe.then(MethodsList::opportunistic),
             rule: rule.map(|rule| rule.name.clone()),
             configuration: self.configuration.clone(),
         }

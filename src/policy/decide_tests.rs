@@ -205,6 +205,7 @@ fn unset_parts_are_those_of_security() {
         },
         rules: vec![rule("r", Conditions::default())],
         dsn_cleartext: false,
+        observe: false,
     };
     let recipient = mailbox("bob@b.example");
     let question = Question {
@@ -246,6 +247,39 @@ fn own_mail_uses_the_recipients_list_without_drop() {
         let decision = Policy::new(settings, String::new()).decide(&question);
         assert_eq!(decision.treatment.methods.to_string(), methods);
         assert_eq!(decision.treatment.tls_level, TlsLevel::Authenticated);
+    }
+}
+
+/// What is prescribed stays as it was, for the record; own mail is observed too.
+#[test]
+fn observing_adds_a_list_and_changes_none() {
+    let recipient = mailbox("bob@b.example");
+    for own_mail in [false, true] {
+        let question = Question {
+            recipient: &recipient,
+            sender: None,
+            account: None,
+            listener: None,
+            own_mail,
+        };
+        let settings = |observe| Settings {
+            default: Treatment {
+                methods: MethodsList::parse(&["tls", "drop"]).unwrap(),
+                tls_level: TlsLevel::Authenticated,
+            },
+            observe,
+            ..Settings::default()
+        };
+        let decide = |observe| Policy::new(settings(observe), String::new()).decide(&question);
+        let (enforced, observed) = (decide(false), decide(true));
+        assert_eq!(enforced.observe, None);
+        let list = observed.observe.clone().unwrap();
+        assert_eq!(list.to_string(), "tls > cleartext > bounce");
+        let back = Decision {
+            observe: None,
+            ..observed
+        };
+        assert_eq!(back, enforced);
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// `[dsn] cleartext`.
     pub dsn_cleartext: bool,
+    /// `[security] observe`: what is prescribed goes into the record alone.
+    pub observe: bool,
 }
 
 /// What a rule or `[security]` prescribes.

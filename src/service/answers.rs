@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::export::Exports;
 use super::logging::LogControl;
 use super::stats::Surveyed;
 use super::test::Tests;
@@ -23,6 +24,7 @@ pub(super) struct Answers {
     pub(super) log: LogControl,
     pub(super) surveyed: Surveyed,
     pub(super) tests: Tests,
+    pub(super) exports: Exports,
 }
 
 impl Answers {
@@ -36,6 +38,8 @@ impl Answers {
             Request::Test { recipient, sender } => {
                 self.test(&recipient, sender.as_deref(), actor).await
             }
+            // The socket's business: it is a stream, not one answer.
+            Request::SpoolExport => Err("an export can't be asked for in this way".to_owned()),
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);
                 self.log.set(level, span).map(|()| Answer::Done)

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::outcome::audit::{self, AuditFilter, Findings, Link, Record};
-use crate::types::{Method, QueueId, State, Timestamp, TlsLevel};
+use crate::sys::{Clock, SystemClock};
+use crate::types::units::parse_duration;
+use crate::types::{Course, Method, QueueId, State, Timestamp, TlsLevel};
 
 /// Which entries.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +25,8 @@ pub struct AuditQuestion {
     pub state: Option<State>,
     /// About this message.
     pub id: Option<QueueId>,
+    /// That would have come to this, while the configuration was only observed.
+    pub would: Option<Course>,
 }
 
 /// One entry: prints as a line for people, serialises as the contract's JSON.
@@ -50,6 +54,12 @@ impl fmt::Display for AuditEntry {
         for (word, value) in words {
             if let Some(value) = value {
                 write!(f, " {word}={value}")?;
+            }
+        }
+        if let Some(would) = &entry.would {
+            write!(f, " would={}", would.method)?;
+            if let Some(reason) = would.reason {
+                write!(f, " would_reason={reason}")?;
             }
         }
         if let Some(rule) = &entry.rule {
@@ -106,6 +116,11 @@ impl AuditEntry {
             let by = tls.and_then(|tls| tls.authenticated_by.as_deref());
             let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
             lines.push(format!("  had to prove {required}, proved {achieved}{by}"));
+        }
+        if let Some(would) = &entry.would {
+            let reason = would.reason.map(|reason| format!(" ({reason})"));
+            let reason = reason.unwrap_or_default();
+            lines.push(format!("  if observe were off: {}{reason}", would.method));
         }
         if let Some(reply) = &entry.reply {
             lines.push(format!("  said \"{reply}\""));
@@ -184,6 +199,20 @@ pub fn verify_audit(
     findings.map(AuditVerdict).map_err(|e| e.to_string())
 }
 
+/// Reads a time, or how long ago: `7d`.
+///
+/// # Errors
+/// What one looks like.
+pub fn ago(text: &str) -> Result<Timestamp, String> {
+    if let Ok(span) = parse_duration(text) {
+        let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let now = SystemClock.now().as_micros();
+        return Ok(Timestamp::from_micros(now.saturating_sub(span)));
+    }
+    text.parse()
+        .map_err(|_| "neither a time (2026-11-22T08:00:00Z) nor how long ago (7d, 12h)".to_owned())
+}
+
 /// The entries asked for, in the order they were written; a broken line comes as an error that
 /// names it, and reading goes on behind it.
 ///
@@ -199,6 +228,7 @@ pub fn audit(
         recipient: question.recipient.clone(),
         state: question.state,
         id: question.id,
+        would: question.would,
     };
     let records = audit::read(&config.outcome.audit_folder, &filter).map_err(|e| e.to_string())?;
     Ok(records.map(|record| record.map(AuditEntry).map_err(|e| e.to_string())))

@@ -111,6 +111,10 @@ async fn converse(stream: UnixStream, answers: &Answers) -> io::Result<()> {
             return Ok(());
         }
         let answer = match serde_json::from_slice::<Request>(&line) {
+            Ok(Request::SpoolExport) => match answers.exports.stream(&mut stream).await? {
+                Ok(counts) => Answer::Exported { export: counts },
+                Err(error) => Answer::Failed { error },
+            },
             Ok(request) => answers.to(request, &actor).await,
             Err(e) => Answer::Failed {
                 error: format!("not a request that this version knows: {e}"),

@@ -13,7 +13,7 @@ use super::run::deliverer;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
 use crate::policy::{Question, Trial};
-use crate::types::{Demand, Ending, Failure, Mailbox, Required};
+use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
 
 /// The message in question.
 #[derive(Debug, Clone)]
@@ -36,8 +36,12 @@ pub struct Story {
     rule: Option<String>,
     configuration: String,
     rules: Vec<RuleStory>,
+    /// What the configuration prescribes.
     methods: Vec<MethodStory>,
     ending: &'static str,
+    /// `[security] observe`: the methods by which it is delivered where the above
+    /// would not, which only goes into the record; null: the above is enforced.
+    observe: Option<Vec<MethodStory>>,
     /// The `domain` of the fixed route that replaces MX.
     route: Option<String>,
     logs_in: bool,
@@ -151,17 +155,11 @@ impl Story {
                 _ => None,
             },
         });
-        let methods = explanation.required.iter();
         Self {
             recipient: recipient.to_string(),
             rules: rules.collect(),
-            methods: methods
-                .map(|(method, required)| MethodStory {
-                    method: method.as_str(),
-                    must_prove: required.level().map(|level| level.as_str()),
-                    because: because(required),
-                })
-                .collect(),
+            methods: method_stories(&explanation.required),
+            observe: explanation.observed.as_deref().map(method_stories),
             ending: match decision.treatment.methods.ending() {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
@@ -180,6 +178,17 @@ impl Story {
             probe: None,
         }
     }
+}
+
+fn method_stories(required: &[(Method, Required)]) -> Vec<MethodStory> {
+    let methods = required.iter();
+    methods
+        .map(|(method, required)| MethodStory {
+            method: method.as_str(),
+            must_prove: required.level().map(|level| level.as_str()),
+            because: because(required),
+        })
+        .collect()
 }
 
 fn because(required: &Required) -> Option<String> {
@@ -205,6 +214,18 @@ fn host_story((hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>)) -> HostStor
     }
 }
 
+impl fmt::Display for MethodStory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = self.method;
+        match (self.must_prove, &self.because) {
+            (Some(level), Some(because)) => {
+                write!(f, "method {method}: must prove {level}, for {because}")
+            }
+            _ => write!(f, "method {method}: proves nothing"),
+        }
+    }
+}
+
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "recipient: {}", self.recipient)?;
@@ -226,18 +247,18 @@ impl fmt::Display for Story {
             writeln!(f, "no rule matches: [security] decides")?;
         }
         for method in &self.methods {
-            match (method.must_prove, &method.because) {
-                (Some(level), Some(because)) => {
-                    writeln!(
-                        f,
-                        "method {}: must prove {level}, for {because}",
-                        method.method
-                    )?;
-                }
-                _ => writeln!(f, "method {}: proves nothing", method.method)?,
-            }
+            writeln!(f, "{method}")?;
         }
         writeln!(f, "otherwise: {}", self.ending)?;
+        if let Some(observe) = &self.observe {
+            writeln!(
+                f,
+                "observe is on: where the above would not deliver, the record says so, and it goes by"
+            )?;
+            for method in observe {
+                writeln!(f, "  {method}")?;
+            }
+        }
         if let Some(pattern) = &self.route {
             let login = if self.logs_in { ", with a login" } else { "" };
             writeln!(f, "route \"{pattern}\" replaces MX{login}")?;

@@ -1,4 +1,4 @@
-//! A web server for machines on the same host: GET, answered from memory.
+//! A web server for machines on the same host: GET and HEAD, answered from memory.
 //!
 //! Holds always: connections at once, octets of a request and the time for all
 //! of it are bounded; what a client sends beside the path is not looked at;
@@ -63,7 +63,8 @@ impl Response {
         }
     }
 
-    fn octets(&self) -> String {
+    /// With its body, or (to a HEAD) only its length.
+    fn octets(&self, with_body: bool) -> String {
         format!(
             "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
              Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
@@ -71,7 +72,7 @@ impl Response {
             self.status.line(),
             self.media_type,
             self.body.len(),
-            self.body,
+            if with_body { self.body.as_str() } else { "" },
         )
     }
 }
@@ -110,15 +111,20 @@ pub(super) async fn serve(listener: TcpListener, answers: impl Answer) {
 }
 
 async fn converse(mut stream: TcpStream, answers: &impl Answer) -> io::Result<()> {
+    let mut with_body = true;
     let response = match read_head(&mut stream).await? {
         Head::None => return Ok(()),
         Head::TooLarge => Response::text(Status::TooLarge, "too large"),
         Head::Whole(head) => match path(&head) {
-            Ok(path) => answers.get(path).await,
+            Ok((method, path)) => {
+                with_body = method == "GET";
+                answers.get(path).await
+            }
             Err(status) => Response::text(status, "no"),
         },
     };
-    stream.write_all(response.octets().as_bytes()).await?;
+    let octets = response.octets(with_body);
+    stream.write_all(octets.as_bytes()).await?;
     stream.shutdown().await?;
     // A close with unread octets would be a reset, which can overtake the answer.
     let mut rest = [0; 1024];
@@ -151,14 +157,16 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Head> {
     Ok(Head::Whole(head))
 }
 
-/// The path of `GET /path?query HTTP/1.1`; other methods find nothing.
-fn path(head: &[u8]) -> Result<&str, Status> {
+/// Method and path of `GET /path?query HTTP/1.1`; methods but GET and HEAD find
+/// nothing.
+fn path(head: &[u8]) -> Result<(&str, &str), Status> {
     let line = head.split(|octet| *octet == b'\r').next();
     let line = std::str::from_utf8(line.unwrap_or_default()).map_err(|_| Status::BadRequest)?;
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
-        ["GET", target, "HTTP/1.1" | "HTTP/1.0"] => {
-            Ok(target.split_once('?').map_or(target, |(path, _)| path))
+        [method @ ("GET" | "HEAD"), target, "HTTP/1.1" | "HTTP/1.0"] => {
+            let path = target.split_once('?').map_or(target, |(path, _)| path);
+            Ok((method, path))
         }
         [_, _, "HTTP/1.1" | "HTTP/1.0"] => Err(Status::NotFound),
         _ => Err(Status::BadRequest),
@@ -172,8 +180,9 @@ mod tests {
     #[test]
     fn request_lines() {
         for (line, found) in [
-            ("GET /metrics HTTP/1.1", Ok("/metrics")),
-            ("GET /metrics?a=b HTTP/1.0", Ok("/metrics")),
+            ("GET /metrics HTTP/1.1", Ok(("GET", "/metrics"))),
+            ("GET /metrics?a=b HTTP/1.0", Ok(("GET", "/metrics"))),
+            ("HEAD /healthz HTTP/1.1", Ok(("HEAD", "/healthz"))),
             ("POST /metrics HTTP/1.1", Err(Status::NotFound)),
             ("GET /metrics", Err(Status::BadRequest)),
             ("EHLO a b c", Err(Status::BadRequest)),

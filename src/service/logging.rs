@@ -7,24 +7,31 @@
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::json_lines::JsonLines;
 use crate::config::{LogFormat, LogSettings};
+use crate::sys::metrics::{Counter, Page};
 use crate::types::LogLevel;
 
 /// The way to change the level of the running daemon.
 #[derive(Clone)]
 pub(super) struct LogControl {
     filter: reload::Handle<EnvFilter, Registry>,
-    configured: LogLevel,
+    /// What the configuration says; shared, since a reload may change it.
+    configured: Arc<Mutex<LogLevel>>,
+    /// `POSTERN_LOG` is set, which goes before the configuration.
+    by_environment: bool,
+    /// Lines that a person should see.
+    lines: Arc<Counter<1>>,
     /// What will set the level back.
     pending: Arc<Mutex<Option<AbortHandle>>>,
 }
@@ -32,7 +39,9 @@ pub(super) struct LogControl {
 /// Sends logs to stderr. systemd's journal stamps lines itself, so there the time
 /// is left out of text lines.
 pub(super) fn start(settings: LogSettings) -> LogControl {
-    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| filter(settings.level));
+    let asked = EnvFilter::try_from_env("POSTERN_LOG");
+    let by_environment = asked.is_ok();
+    let filter = asked.unwrap_or_else(|_| filter(settings.level));
     let (filter, handle) = reload::Layer::new(filter);
     let ansi = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -46,15 +55,36 @@ pub(super) fn start(settings: LogSettings) -> LogControl {
             }
         }
     };
+    let tally = Arc::new(Counter::with([["error"], ["warn"]]));
     // A second start in one process (tests) keeps the first.
     let _ = tracing_subscriber::registry()
         .with(filter)
         .with(lines)
+        .with(Tally(Arc::clone(&tally)))
         .try_init();
     LogControl {
         filter: handle,
-        configured: settings.level,
+        configured: Arc::new(Mutex::new(settings.level)),
+        by_environment,
+        lines: tally,
         pending: Arc::default(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts what is logged.
+struct Tally(Arc<Counter<1>>);
+
+impl<S: Subscriber> Layer<S> for Tally {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        match *event.metadata().level() {
+            Level::ERROR => self.0.count(["error"]),
+            Level::WARN => self.0.count(["warn"]),
+            _ => {}
+        }
     }
 }
 
@@ -67,13 +97,38 @@ fn filter(level: LogLevel) -> EnvFilter {
 }
 
 impl LogControl {
+    /// Writes what there is to see of the log.
+    pub(super) fn write_figures(&self, page: &mut Page) {
+        page.counter(
+            "postern_log_lines_total",
+            "Lines of the log that a person should see, by level.",
+            ["level"],
+            &self.lines,
+        );
+    }
+
+    /// Goes by the level of a configuration that was reloaded, if that is another one
+    /// than before; at once, or when a change for a while is over.
+    pub(super) fn configure(&self, level: LogLevel) {
+        let before = std::mem::replace(&mut *lock(&self.configured), level);
+        let pending = lock(&self.pending);
+        let for_a_while = pending.as_ref().is_some_and(|back| !back.is_finished());
+        if before == level || self.by_environment || for_a_while {
+            return;
+        }
+        match self.filter.reload(filter(level)) {
+            Ok(()) => tracing::warn!("log level changed: now={level}"),
+            Err(error) => tracing::error!("the log's level can't be changed: {error}"),
+        }
+    }
+
     /// Changes the level, for good or for a while; then it is the configured one
     /// again. Needs a tokio runtime.
     ///
     /// # Errors
     /// If logs go elsewhere.
     pub(super) fn set(&self, level: LogLevel, span: Option<Duration>) -> Result<(), String> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = lock(&self.pending);
         if let Some(earlier) = pending.take() {
             earlier.abort();
         }
@@ -88,7 +143,7 @@ impl LogControl {
         let this = self.clone();
         let back = tokio::spawn(async move {
             tokio::time::sleep(span).await;
-            let level = this.configured;
+            let level = *lock(&this.configured);
             // Whoever asked was answered long ago.
             if this.filter.reload(filter(level)).is_ok() {
                 tracing::warn!("log level changed: now={level}");

@@ -14,6 +14,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ServeError;
 use super::http::{self, Answer, Response, Status};
+use super::logging::LogControl;
+use super::observe::Observing;
+use super::reload::Reloads;
 use crate::ingress::Figures;
 use crate::outcome::Outcome;
 use crate::queue::{self, Questions};
@@ -30,6 +33,9 @@ pub(super) struct Monitor {
     pub(super) store: Arc<JournalStore>,
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
+    pub(super) observing: Observing,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) log: LogControl,
     /// When the daemon started.
     pub(super) started: Timestamp,
 }
@@ -90,6 +96,13 @@ impl Monitor {
             "postern_ready",
             "Whether mail is taken now, as /readyz says.",
             f64::from(u8::from(self.readiness().is_ok())),
+        );
+        self.reloads.write(&mut page);
+        self.log.write_figures(&mut page);
+        page.gauge(
+            "postern_observe",
+            "Whether methods and levels are only observed: nothing is enforced.",
+            f64::from(u8::from(self.observing.is_on())),
         );
         page.gauge(
             "postern_start_timestamp_seconds",

@@ -13,6 +13,8 @@ mod audit;
 mod control;
 mod error;
 mod explain;
+mod export;
+mod export_file;
 mod hand;
 mod handover;
 mod http;
@@ -21,17 +23,28 @@ mod json_lines;
 mod logging;
 mod metrics;
 mod notify;
+mod observe;
 mod probe;
 mod reload;
 mod run;
 mod signals;
+mod spool;
 mod stats;
 mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
-pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, audit, verify_audit};
+pub use crate::spool::{
+    Checked as SpoolChecked, ImportedMessage, Rotated as RotatedKey, Taken as ImportTaken,
+};
+pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, ago, audit, verify_audit};
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
+pub use export_file::ExportFile;
 pub use inspect::inspect;
+pub use observe::{OBSERVE_IS_ON, Observed, observed};
 pub use run::serve;
+pub use spool::{
+    Import, ImportSummary, Repaired, SpoolWorkError, check_spool, export_spool, import_spool,
+    repair_spool, rotate_key,
+};
 pub use test::plan;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::delivery::{Asked, Explanation, Hop, HostVerdict, Prospect, Sighting};
 use crate::tls::Proof;
-use crate::types::{Failure, Fate, Method, Reason, Stage};
+use crate::types::{Failure, Fate, Method, Reason, Stage, Would};
 
 /// What a probe found.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +27,8 @@ pub(super) struct ProbeStory {
     status: Option<String>,
     reply: Option<String>,
     passed_over: Vec<PassedOver>,
+    /// What it would come to if the configuration were enforced; null: it is.
+    would: Option<Would>,
     /// Each method's turn at each host, in the order taken.
     asked: Vec<AskedStory>,
     /// Hosts that nobody got to, for want of time or because there are too many.
@@ -130,6 +132,7 @@ impl ProbeStory {
                     reason: reason.as_str(),
                 })
                 .collect(),
+            would: prospect.evidence.would,
             not_asked: hosts.filter(nobody_asked).map(place).collect(),
             asked: prospect.asked.into_iter().map(asked_story).collect(),
         }
@@ -242,8 +245,15 @@ impl fmt::Display for ProbeStory {
             "deferred" => write!(f, "would wait and be tried again: {reason} ({status})"),
             ending => write!(f, "would be {ending}: {reason} ({status})"),
         }?;
-        match &self.reply {
-            Some(reply) => write!(f, ", said \"{reply}\""),
+        if let Some(reply) = &self.reply {
+            write!(f, ", said \"{reply}\"")?;
+        }
+        let Some(would) = &self.would else {
+            return Ok(());
+        };
+        write!(f, "\nif observe were off: {}", would.method)?;
+        match would.reason {
+            Some(reason) => write!(f, " ({reason})"),
             None => Ok(()),
         }
     }

@@ -6,13 +6,17 @@
 //! can fail is done before the first room is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{self, Config};
 use crate::ingress::Ingress;
 use crate::outcome::Outcome;
 use crate::queue::{Questions, Renewal};
+use crate::sys::metrics::{Counter, Page};
 
 use super::inspect;
+use super::logging::LogControl;
+use super::observe::Observing;
 use super::run::deliverer;
 use super::test::Tests;
 
@@ -23,6 +27,48 @@ pub(super) struct Reloader {
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
     pub(super) tests: Tests,
+    pub(super) observing: Observing,
+    pub(super) figures: Arc<Reloads>,
+    pub(super) log: LogControl,
+}
+
+/// What there is to see of reloads.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    count: Counter<1>,
+    /// Whether the file as it was last read is in force.
+    in_force: AtomicBool,
+}
+
+impl Default for Reloads {
+    fn default() -> Self {
+        Self {
+            count: Counter::with([["taken"], ["refused"]]),
+            in_force: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Reloads {
+    fn note(&self, taken: bool) {
+        self.count.count([if taken { "taken" } else { "refused" }]);
+        self.in_force.store(taken, Ordering::Relaxed);
+    }
+
+    /// Writes them.
+    pub(super) fn write(&self, page: &mut Page) {
+        page.counter(
+            "postern_reloads_total",
+            "Reloads of the configuration: taken, or refused for a fault.",
+            ["result"],
+            &self.count,
+        );
+        page.gauge(
+            "postern_reload_successful",
+            "Whether the configuration file as it was last read is in force.",
+            f64::from(u8::from(self.in_force.load(Ordering::Relaxed))),
+        );
+    }
 }
 
 impl Reloader {
@@ -33,6 +79,7 @@ impl Reloader {
         let (config, renewal) = match prepared {
             Ok(prepared) => prepared,
             Err(faults) => {
+                self.figures.note(false);
                 for fault in faults {
                     tracing::error!("reload: {fault}");
                 }
@@ -45,6 +92,9 @@ impl Reloader {
         };
         self.queue.renew(renewal).await;
         self.tests.renew(&config);
+        self.log.configure(config.log.level);
+        self.observing.tell(&config);
+        self.figures.note(true);
         tracing::info!(
             "reloaded: methods=\"{}\" tls_level={} rules={} configuration={}",
             config.policy.default.methods,
@@ -104,7 +154,7 @@ fn restarts(now: &Config, new: &Config) -> Vec<&'static str> {
             now.spool.master_key != new.spool.master_key,
         ),
         ("spool.max_size", now.spool.max_size != new.spool.max_size),
-        ("[log]", now.log != new.log),
+        ("[log] format", now.log.format != new.log.format),
         ("[metrics] bind", now.metrics != new.metrics),
         (
             "[audit] keep",

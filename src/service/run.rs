@@ -7,9 +7,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::answers::Answers;
+use super::export::Exports;
 use super::logging::LogControl;
 use super::metrics::Monitor;
-use super::reload::Reloader;
+use super::observe::Observing;
+use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
 use super::test::Tests;
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
@@ -88,12 +90,18 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
-        log,
+        log: log.clone(),
         surveyed: Default::default(),
         tests: tests.clone(),
+        exports: Exports::new(Arc::clone(&journal)),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
+    let observing = Observing::default();
+    let figures = Arc::new(Reloads::default());
     let monitor = Monitor {
+        observing: observing.clone(),
+        reloads: Arc::clone(&figures),
+        log: log.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
@@ -102,6 +110,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
     let mut signals = Signals::new(hangup).map_err(ServeError::Signals)?;
+    observing.tell(&config);
     tell_ready(&config, &ingress);
     let watchdog = notify::watchdog(Arc::clone(&store), queue.questions());
 
@@ -112,6 +121,9 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         queue: queue.questions(),
         outcome,
         tests,
+        observing,
+        figures,
+        log,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
@@ -165,29 +177,38 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
         })
 }
 
-/// Opens the spool, which recovers what a crash left, and tells what it found.
+/// Opens the spool and tells what it found.
 async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
+    let config = config.clone();
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config));
+    let (store, fresh, opened) = opening
+        .await
+        .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
+    report(&opened);
+    Ok((store, fresh))
+}
+
+/// Opens the spool, which recovers what a crash left, with the audit behind it.
+/// Blocks.
+///
+/// # Errors
+/// [`ServeError::Audit`] or [`ServeError::Spool`].
+pub(super) fn open_journal(
+    config: &Config,
+) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
     let events = AuditLog::open(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         &SystemEntropy::default(),
         &config.outcome,
     )?;
-    let settings = config.spool.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        JournalStore::open(
-            settings,
-            Arc::new(RealDisk),
-            Arc::new(SystemClock),
-            Arc::new(SystemEntropy::default()),
-            Box::new(events),
-        )
-    });
-    let (store, fresh, opened) = opening
-        .await
-        .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
-    report(&opened);
-    Ok((store, fresh))
+    Ok(JournalStore::open(
+        config.spool.clone(),
+        Arc::new(RealDisk),
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy::default()),
+        Box::new(events),
+    )?)
 }
 
 /// Names what the opening found; what is lost, as an error.

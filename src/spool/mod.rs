@@ -24,7 +24,12 @@ mod memory;
 mod rules;
 mod settings;
 
-pub use journal::{CutTail, DamagedRecord, JournalStore, OpenError, Opened, RebuildReason};
+pub use journal::{
+    Archive, ArchiveError, Checked, CutTail, DamagedPlace, DamagedRecord, Ended, Export, Exported,
+    ImportError, Imported, ImportedMessage, IndexState, JournalStore, OpenError, Opened, Place,
+    RebuildReason, RotateError, Rotated, Taken, Unreadable, UnreadableMessage, check,
+    discard_index, messages_of, rehearse, rotate_key,
+};
 pub use memory::MemoryStore;
 pub use settings::{MasterKey, Settings};
 

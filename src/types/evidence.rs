@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Reason, Timestamp, TlsLevel};
+use super::{Method, Reason, Timestamp, TlsLevel, Would};
 
 /// What a finished TLS handshake proved about the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +84,7 @@ pub struct Evidence {
     pub remote: Option<Remote>,
     /// Each method that was passed over, with why.
     pub passed_over: Vec<(Method, Reason)>,
+    /// What the configured methods would have come to, while they are only
+    /// observed; `None`: they are enforced.
+    pub would: Option<Would>,
 }

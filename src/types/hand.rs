@@ -27,6 +27,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action.
+    pub const ALL: [Self; 5] = [
+        Self::Hold,
+        Self::Release,
+        Self::Retry,
+        Self::Remove,
+        Self::Bounce,
+    ];
+
     /// Its word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

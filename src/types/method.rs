@@ -135,6 +135,16 @@ impl MethodsList {
         }
     }
 
+    /// The best that the other side has, whatever that is: `tls`, then
+    /// `cleartext`. What `[security] observe` delivers by.
+    #[must_use]
+    pub fn opportunistic() -> Self {
+        Self {
+            methods: vec![Method::Tls, Method::Cleartext],
+            ending: Ending::Bounce,
+        }
+    }
+
     /// The methods in the order tried, at least one.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
@@ -171,6 +181,11 @@ mod tests {
         assert_eq!(list(&["tls", "bounce"]), "tls > bounce");
         assert_eq!(list(&["tls", "cleartext"]), "tls > cleartext > bounce");
         assert_eq!(list(&["tls", "drop"]), "tls > drop");
+        let opportunistic = MethodsList::opportunistic();
+        assert_eq!(
+            MethodsList::parse(&["tls", "cleartext"]).unwrap(),
+            opportunistic
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub mod outcome;
 pub mod recipient;
 pub mod settlement;
 pub mod time;
+pub mod tls_words;
 pub mod units;
+pub mod would;
 
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
@@ -38,3 +40,5 @@ pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, S
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use time::Timestamp;
+pub use tls_words::tls_words;
+pub use would::{Course, CourseError, Would};

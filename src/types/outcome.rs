@@ -92,7 +92,7 @@ impl fmt::Display for RemoteReply {
 /// Why a message did not go, or not that way.
 ///
 /// The words of [`Reason::as_str`] are part of the contract (audit, logs).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     // Finding the way.

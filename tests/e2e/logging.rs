@@ -53,6 +53,9 @@ impl Row {
         if let Some(status) = self.mark.strip_prefix("status=") {
             return line.word("status") == Some(status);
         }
+        if self.mark == "action=…" {
+            return line.word("action").is_some();
+        }
         let mark = self.mark.trim_end_matches(':');
         match mark.strip_suffix('…') {
             Some(start) => line.message.starts_with(start),
@@ -66,6 +69,9 @@ impl Row {
         let mut allowed: BTreeSet<String> = self.needed.union(&self.optional).cloned().collect();
         if self.mark.starts_with("status=") {
             allowed.insert("status".into());
+        }
+        if self.mark == "action=…" {
+            allowed.insert("action".into());
         }
         let missing: Vec<_> = self.needed.difference(&words).collect();
         let unknown: Vec<_> = words.difference(&allowed).collect();
@@ -149,6 +155,12 @@ fn check(lines: &[Line]) -> BTreeSet<String> {
         seen.insert(rows[0].mark.clone());
     }
     seen
+}
+
+/// Checks a log in text against the page and gives the marks that were seen.
+pub(crate) fn documented(log: &str) -> BTreeSet<String> {
+    let lines: Vec<Line> = log.lines().map(Line::of_text).collect();
+    check(&lines)
 }
 
 /// What the scenario brings forth, at level debug.
@@ -300,4 +312,47 @@ async fn the_level_is_changed_for_a_while() {
     world.daemon.terminate().await;
     let alone = world.daemon.run(&["log", "level", "debug"]);
     assert_eq!(alone.status.code(), Some(75));
+}
+
+/// Every line of level info and debug in the source has a row, whether or not a test brings it
+/// forth. (Warnings and errors are sentences, whose wording is no contract.)
+#[test]
+fn no_line_is_left_out_of_the_page() {
+    let page = page();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut lines) = (vec![source], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in ["tracing::info!(", "tracing::debug!("] {
+                for (_, rest) in text.match_indices(call).map(|(at, _)| text.split_at(at)) {
+                    let literal = rest.split('"').nth(1).unwrap();
+                    lines += 1;
+                    let known = page.iter().any(|row| row.has(literal));
+                    assert!(known, "{}: no row for \"{literal}\"", path.display());
+                }
+            }
+        }
+    }
+    assert!(lines > 15, "{lines}");
+}
+
+impl Row {
+    /// Whether it is that of a line with this format.
+    fn has(&self, format: &str) -> bool {
+        if self.mark.starts_with("status=") {
+            // Or put together elsewhere: accepted, and what came of attempts.
+            return format.contains(&self.mark) || format.starts_with('{');
+        }
+        match self.mark.strip_suffix('…') {
+            Some(key) if key.ends_with('=') => format.contains(key),
+            Some(start) => format.starts_with(start),
+            None => format.starts_with(&self.mark),
+        }
+    }
 }

@@ -10,10 +10,12 @@
 //! | `submit.rs`, `relay.rs` | who may hand in mail, and who may not |
 //! | `operator.rs` | what the command line tells, and its exit codes |
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
+//! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `test_message.rs` | what `postern test` tells, and what it sends |
 //! | `undeliverable.rs` | what senders are told when it does not |
+//! | `observe.rs` | that `[security] observe` delivers past the configuration and tells what that would have done |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
 //! | `audit.rs` | that the audit is one chain, and that a change in it is found |
@@ -41,6 +43,7 @@ mod dsn;
 mod full;
 mod logging;
 mod metrics;
+mod observe;
 mod operator;
 mod order;
 mod probe;
@@ -51,6 +54,7 @@ mod reload;
 mod sandbox;
 mod secrets;
 mod service;
+mod spool;
 mod submit;
 mod test_message;
 mod undeliverable;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use postern_lab::{Client, Stage, free_port, loopback};
 
+use crate::logging::documented;
 use crate::world::{PASSWORD, Plan, RELAY, SENDER, SOON, World, letter, wait};
 
 /// A world whose daemon serves metrics, and where.
@@ -150,7 +151,10 @@ async fn the_figures_are_right() {
         ("postern_delivery_seconds_bucket{le=\"3600\"}", 4.0),
         ("postern_queue_messages", 1.0),
         ("postern_queue_recipients{state=\"queued\"}", 1.0),
+        ("postern_queue_recipients{state=\"held\"}", 0.0),
         ("postern_queue_recipients{state=\"dead\"}", 0.0),
+        ("postern_reload_successful", 1.0),
+        ("postern_observe", 0.0),
         ("postern_sites_backing_off", 0.0),
         ("postern_spool_state{state=\"ok\"}", 1.0),
         ("postern_spool_state{state=\"sick\"}", 0.0),
@@ -174,6 +178,17 @@ async fn the_figures_are_right() {
     assert_eq!(
         scrape.sum(&["delivery_tls_total", "TLSv1.3", "X25519"]),
         4.0
+    );
+    // All who submitted; the peer on the relay listener did not ask for TLS.
+    let tls = ["postern_ingress_tls_total", "TLSv1.3", "X25519"];
+    assert!(scrape.sum(&tls) >= 5.0, "{}", scrape.text);
+    let relay = [&tls[..], &["listener=\"relay\""]].concat();
+    assert_eq!(scrape.sum(&relay), 0.0);
+    assert_eq!(scrape.sum(&["postern_by_hand"]), 0.0);
+    assert!(scrape.value("postern_log_lines_total{level=\"warn\"}") >= 1.0);
+    assert_eq!(
+        scrape.value("postern_log_lines_total{level=\"error\"}"),
+        0.0
     );
     assert!(scrape.value("postern_spool_flush_seconds_count") >= 4.0);
     assert!(scrape.value("postern_spool_group_jobs_sum") >= 4.0);
@@ -200,9 +215,24 @@ fn is_documented(scrape: &Scrape) {
     let rows = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `postern_"));
-    let documented: BTreeSet<String> = rows
-        .map(|row| format!("postern_{}", row.split('`').next().unwrap()))
+    let documented: BTreeMap<String, BTreeSet<String>> = rows
+        .map(|row| {
+            let (name, rest) = row.split_once('`').unwrap();
+            let labels = rest.split('|').nth(1).unwrap().split(',');
+            let labels = labels.map(|l| l.trim().to_owned());
+            let labels = labels.filter(|l| !l.is_empty()).collect();
+            (format!("postern_{name}"), labels)
+        })
         .collect();
+    for (series, labels) in scrape.values.keys().filter_map(|s| s.split_once('{')) {
+        let base = ["_bucket", "_sum", "_count"];
+        let name = base.iter().find_map(|end| series.strip_suffix(end));
+        let wanted = documented.get(name.unwrap_or(series)).unwrap();
+        let labels = labels.trim_end_matches('}').split(',');
+        let names = labels.map(|l| l.split('=').next().unwrap().to_owned());
+        let there: BTreeSet<String> = names.filter(|l| l != "le").collect();
+        assert_eq!(&there, wanted, "labels of {series}");
+    }
     let types = scrape
         .text
         .lines()
@@ -210,6 +240,7 @@ fn is_documented(scrape: &Scrape) {
     let there: BTreeSet<String> = types
         .map(|line| line.split(' ').next().unwrap().to_owned())
         .collect();
+    let documented: BTreeSet<String> = documented.into_keys().collect();
     assert_eq!(there, documented);
 }
 
@@ -270,6 +301,8 @@ async fn nothing_else_is_served_and_nobody_is_kept_waiting() {
     ] {
         assert_eq!(ask(address, &request).await.0, status, "{request}");
     }
+    let head = ask(address, "HEAD /healthz HTTP/1.1\r\n\r\n").await;
+    assert_eq!(head, (200, String::new()));
     // More clients than are taken at once, which never ask: after 10 s their turn is over.
     let mut idle = Vec::new();
     for _ in 0..20 {
@@ -325,4 +358,54 @@ async fn a_renewed_certificate_shows_without_a_client() {
         world.daemon.log().contains("certificate reloaded")
     })
     .await;
+}
+
+/// What is held is not queued, what is removed is counted, and a refused reload shows until one
+/// is taken.
+#[tokio::test]
+async fn the_operators_hand_shows() {
+    let plan = patient();
+    let (mut world, address) = watched(patient()).await;
+    let slow = world.mx("slow.example", |b| b.reply(Stage::Mail, "451 4.3.2 later"));
+    let late = ["p@slow.example", "q@slow.example"];
+    let id = world.send(&late, letter(late[0], "four", "hi\r\n")).await;
+    world.wait_audit(&id, late[1], "queued").await;
+    assert_eq!(slow.count(), 0);
+    world.daemon.run_ok(&["queue", "hold", &id]);
+    let scrape = Scrape::take(address).await;
+    for (series, value) in [
+        ("postern_queue_recipients{state=\"queued\"}", 0.0),
+        ("postern_queue_recipients{state=\"held\"}", 2.0),
+        ("postern_by_hand_recipients_total{action=\"hold\"}", 2.0),
+    ] {
+        assert_eq!(scrape.value(series), value, "{series}\n{}", scrape.text);
+    }
+    world.daemon.run_ok(&["queue", "remove", &id]);
+    let scrape = Scrape::take(address).await;
+    let removed = "postern_by_hand_recipients_total{action=\"remove\"}";
+    assert_eq!(scrape.value(removed), 2.0);
+    assert_eq!(
+        scrape.value("postern_queue_recipients{state=\"held\"}"),
+        0.0
+    );
+
+    let good = world.config(&Plan {
+        tables: format!("[metrics]\nbind = \"{address}\"\n"),
+        ..plan
+    });
+    let bad = format!("{good}\n[nonsense]\n");
+    for (text, word, in_force) in [(&bad, "stays in force", 0.0), (&good, "reloaded", 1.0)] {
+        world.daemon.config(text);
+        world.daemon.signal("HUP");
+        world.daemon.wait_log(word, SOON).await;
+        let scrape = Scrape::take(address).await;
+        assert_eq!(scrape.value("postern_reload_successful"), in_force);
+        assert_eq!(
+            scrape.value("postern_reloads_total{result=\"refused\"}"),
+            1.0
+        );
+    }
+    let scrape = Scrape::take(address).await;
+    assert!(scrape.value("postern_log_lines_total{level=\"error\"}") >= 2.0);
+    documented(&world.daemon.log());
 }

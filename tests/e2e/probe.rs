@@ -187,6 +187,34 @@ async fn the_next_method_and_why_not_the_first() {
     servers.iter().for_each(heard_no_mail);
 }
 
+/// While the configuration is only observed: what happens, and what would.
+#[tokio::test]
+async fn observed_and_enforced() {
+    let plan = Plan {
+        security: "observe = true",
+        ..Plan::default()
+    };
+    let world = World::start(&plan).await;
+    let servers = far_sides(&world);
+    let (json, exit) = probe(&world, "plain.example");
+    servers.iter().for_each(heard_no_mail);
+    assert_eq!((&json["probe"]["method"], exit), (&"cleartext".into(), 0));
+    let would = serde_json::json!({"method": "bounce", "reason": "no-starttls"});
+    assert_eq!(json["probe"]["would"], would);
+    let (json, _) = probe(&world, "clinic.example");
+    let enforced = serde_json::json!({"method": "tls", "reason": null});
+    assert_eq!(json["probe"]["would"], enforced);
+    let said = world.daemon.run_ok(&["test", "p@plain.example"]);
+    assert!(
+        said.contains("  if observe were off: bounce (no-starttls)\n"),
+        "{said}"
+    );
+    let to = "p@plain.example";
+    let id = said.split([' ', ',']).nth(2).unwrap();
+    let entry = world.wait_audit(id, to, "delivered").await;
+    assert_eq!(entry["would"], would);
+}
+
 /// All hosts and addresses are looked at, and blocked networks are not.
 #[tokio::test]
 async fn every_host_and_address_but_no_blocked_one() {

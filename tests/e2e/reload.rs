@@ -188,6 +188,28 @@ async fn limits_and_log_addresses_hold_for_new_sessions() {
     world.daemon.wait_log(&format!("to=<{TO}>"), SOON).await;
 }
 
+/// At once, and not before a change for a while is over.
+#[tokio::test]
+async fn the_level_of_the_log_is_taken_over() {
+    let level = |level: &str| Plan {
+        tables: format!("[log]\nlevel = \"{level}\"\n"),
+        ..Plan::default()
+    };
+    let mut world = World::start(&level("info")).await;
+    let debug = world.config(&level("debug"));
+    reload(&mut world, &debug, "now=debug").await;
+    world
+        .daemon
+        .run_ok(&["log", "level", "info", "--for", "2s"]);
+    let warn = world.config(&level("warn"));
+    let log = reload(&mut world, &warn, "reloaded:").await;
+    assert!(!log.contains("now=warn"), "{log}");
+    world.daemon.wait_log("now=warn", SOON).await;
+    let json = format!("{warn}\n").replace("[log]", "[log]\nformat = \"json\"");
+    let log = reload(&mut world, &json, "stays in force").await;
+    assert!(log.contains("[log] format has changed"), "{log}");
+}
+
 /// A root that is trusted no more is trusted no more, over kept connections either.
 #[tokio::test]
 async fn a_kept_connection_does_not_outlive_what_it_was_trusted_by() {

@@ -1,14 +1,15 @@
 //! How each recipient of a job stands during an attempt.
 //!
 //! Owns the recipients' fates and evidence. Holds always: a fate once settled is
-//! not changed; at the end every recipient has one. Called by `walk`.
+//! not changed, but by [`Board::observe`], which opens again those whom protection
+//! alone has kept back; at the end every recipient has one. Called by `walk`.
 
 use super::kept::Kept;
 use crate::delivery::failure::Meaning;
 use crate::policy::Decision;
 use crate::types::{
     Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
-    RecipientReport, Remote, Required,
+    RecipientReport, Remote, Required, Would,
 };
 
 /// The recipients that share a decision.
@@ -26,6 +27,8 @@ struct Entry<'a> {
     met: bool,
     /// What a host that was reached said that another may say otherwise.
     last: Option<Failure>,
+    /// A host was not used because it does not protect as required.
+    hindered: bool,
 }
 
 impl Entry<'_> {
@@ -38,6 +41,34 @@ impl Entry<'_> {
         self.evidence.authenticated_by = achieved.and_then(Achieved::authenticated_by);
         self.evidence.tls = achieved.and_then(Achieved::tls).cloned();
         self.evidence.remote = Some(remote.clone());
+    }
+
+    /// Notes what the configured list has come to, and forgets the rest where
+    /// nothing but the configuration stands in the way of a delivery.
+    fn observe(&mut self) {
+        if self.met {
+            self.evidence.would = self.method.map(|method| Would {
+                method: method.into(),
+                reason: None,
+            });
+        }
+        let Some(fate) = &self.fate else { return };
+        self.evidence.would = Would::of(self.method, fate);
+        let held_back = match fate {
+            Fate::Delivered(_) => false,
+            Fate::Dropped(_) => true,
+            Fate::Deferred(_) | Fate::Bounced(_) => self.hindered,
+        };
+        if held_back {
+            self.fate = None;
+            self.method = None;
+            self.evidence = Evidence {
+                rule: self.evidence.rule.take(),
+                configuration: std::mem::take(&mut self.evidence.configuration),
+                would: self.evidence.would,
+                ..Evidence::default()
+            };
+        }
     }
 }
 
@@ -55,6 +86,7 @@ impl<'a> Board<'a> {
             fate: None,
             met: false,
             last: None,
+            hindered: false,
         });
         Self {
             entries: entries.collect(),
@@ -127,7 +159,25 @@ impl<'a> Board<'a> {
             Meaning::Bounce(failure) => entry.fate = Some(Fate::Bounced(failure)),
             Meaning::Again(failure) | Meaning::NextHost(failure) => entry.last = Some(failure),
         }
+        // What the far side has decided is not for want of protection.
+        entry.hindered &= entry.fate.is_none();
         again
+    }
+
+    /// A host that those who are open might have had does not protect as required.
+    pub(super) fn hinder(&mut self) {
+        for entry in self.each_open() {
+            entry.hindered = true;
+        }
+    }
+
+    /// The configured list, which is only observed, has come to its end: what it
+    /// came to goes into the record, and those whom the want of protection alone
+    /// kept from a host, or a rule drops, are open again.
+    pub(super) fn observe(&mut self) {
+        for entry in &mut self.entries {
+            entry.observe();
+        }
     }
 
     /// `method` is not the way for those who are open.

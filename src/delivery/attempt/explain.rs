@@ -6,8 +6,7 @@
 use std::net::IpAddr;
 
 use super::Deliverer;
-use super::walk::demands;
-use crate::assurance;
+use super::leg::Leg;
 use crate::delivery::{Hop, NoRoute, Route};
 use crate::policy::{Decision, Question, RuleTrial};
 use crate::types::{Failure, Method, Required};
@@ -21,6 +20,9 @@ pub struct Explanation {
     pub trials: Vec<RuleTrial>,
     /// What each method of the list must prove, and who asks for it.
     pub required: Vec<(Method, Required)>,
+    /// The same for the list by which it is delivered where that one would not, if
+    /// the configuration is only observed.
+    pub observed: Option<Vec<(Method, Required)>>,
     /// Whether the route logs in.
     pub logs_in: bool,
     /// Where it goes.
@@ -44,13 +46,10 @@ impl Deliverer {
                 hosts.push((hop.clone(), addresses));
             }
         }
-        let methods = decision.treatment.methods.methods().iter();
-        let required = methods.map(|method| {
-            let required = assurance::required(*method, demands(&decision, credentials));
-            (*method, required)
-        });
+        let observed = Leg::observed(&decision, credentials);
         Explanation {
-            required: required.collect(),
+            required: Leg::configured(&decision, credentials).all_required(),
+            observed: observed.map(|leg| leg.all_required()),
             trials: self.policy.explain(&question),
             logs_in: credentials.is_some(),
             decision,

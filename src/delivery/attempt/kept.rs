@@ -8,8 +8,9 @@
 use tokio::time::Instant;
 
 use crate::delivery::connection::Connection;
+use crate::delivery::failure;
 use crate::delivery::{Credentials, Hop, Route, timeouts};
-use crate::types::{Achieved, Method, Permit, Remote, Required};
+use crate::types::{Achieved, Failure, Method, Permit, Reason, Remote, Required, Stage};
 
 /// Transactions over one connection: many servers take no more.
 const TRANSACTIONS_MAX: u32 = 100;
@@ -19,6 +20,8 @@ pub(in crate::delivery) struct Kept {
     pub(super) connection: Connection,
     /// What it proved, once and for all.
     pub(super) achieved: Achieved,
+    /// Why it does not prove the peer's identity; `None` if it does, or without TLS.
+    pub(super) unproven: Option<Reason>,
     /// Where it leads.
     pub(super) hop: Hop,
     pub(super) remote: Remote,
@@ -57,6 +60,16 @@ impl Kept {
     /// Whether a transaction that requires this would get its permit.
     pub(super) fn reaches(&self, required: &Required) -> bool {
         Permit::grant(required, &self.achieved).is_ok()
+    }
+
+    /// Why its host falls short of what is required, by the handshake of this very
+    /// connection; `None` if that does not tell. It spares a look at a host that
+    /// was looked at a moment ago, where nothing hangs on the answer.
+    pub(super) fn shortfall(&self, hop: &Hop, required: &Required) -> Option<Failure> {
+        let reason = self.unproven?;
+        let is_that = (&hop.host, hop.port) == (&self.hop.host, self.hop.port);
+        let tells = is_that && self.is_fit() && !self.reaches(required);
+        tells.then(|| failure::ours(reason, Stage::StartTls))
     }
 
     /// Ends it politely.

@@ -8,6 +8,7 @@
 mod board;
 mod explain;
 mod kept;
+mod leg;
 mod open;
 mod probe;
 mod transact;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
+use self::leg::Leg;
 pub use self::probe::Prospect;
 use self::walk::{Errand, Walk};
 pub use self::watch::{Asked, HostVerdict, Sighting};
@@ -134,6 +136,7 @@ impl Deliverer {
             route,
             credentials: self.credentials(&job.host, route),
             until: Instant::now() + timeouts::ATTEMPT,
+            observing: false,
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
@@ -141,6 +144,14 @@ impl Deliverer {
             reports.extend(board.reports(&last));
         }
         self.report(job, Some(route.site.clone()), reports)
+    }
+}
+
+/// What a list comes to where there is no route.
+fn nowhere(board: &mut Board<'_>, leg: &Leg<'_>, why: &NoRoute) {
+    match why.permanent {
+        true => board.end(leg.ending(), &why.failure),
+        false => board.defer(&why.failure),
     }
 }
 
@@ -152,7 +163,7 @@ impl Deliver for Deliverer {
     fn unroutable<'a>(&'a self, job: &'a Job, why: &'a NoRoute) -> Report {
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
-            let board = nowhere(&decision, recipients, why);
+            let board = unrouted(&decision, recipients, why);
             reports.extend(board.reports(&why.failure));
         }
         self.report(job, None, reports)
@@ -177,11 +188,16 @@ impl Deliver for Deliverer {
 }
 
 /// What follows for recipients whose host has no route.
-fn nowhere<'a>(decision: &Decision, recipients: Vec<&'a JobRecipient>, why: &NoRoute) -> Board<'a> {
+fn unrouted<'a>(
+    decision: &Decision,
+    recipients: Vec<&'a JobRecipient>,
+    why: &NoRoute,
+) -> Board<'a> {
     let mut board = Board::new(decision, recipients);
-    match why.permanent {
-        true => board.end(decision.treatment.methods.ending(), &why.failure),
-        false => board.defer(&why.failure),
+    nowhere(&mut board, &Leg::configured(decision, None), why);
+    if let Some(observed) = Leg::observed(decision, None) {
+        board.observe();
+        nowhere(&mut board, &observed, why);
     }
     board
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Deliverer;
 use super::kept::Kept;
 use super::watch::{Sighting, Watch};
-use crate::assurance;
+use crate::assurance::{self, Judged};
 use crate::delivery::connection::Connection;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::session::{Login, greeting_name};
@@ -221,12 +221,18 @@ impl Deliverer {
             return Err(failure.into());
         }
         seen.starttls = Some(connection.offers_starttls());
-        let (mut connection, achieved) = match purpose.method {
-            Method::Cleartext => (connection, Achieved::cleartext()),
+        let (mut connection, judged) = match purpose.method {
+            Method::Cleartext => (
+                connection,
+                Judged {
+                    achieved: Achieved::cleartext(),
+                    unproven: None,
+                },
+            ),
             Method::Tls => self.secure(connection, hop, purpose, profile, seen).await?,
         };
         if let Some(credentials) = purpose.credentials.filter(|_| purpose.watch.is_none()) {
-            let permit = permit(purpose.required, &achieved)?;
+            let permit = permit(purpose.required, &judged.achieved)?;
             let login = read_login(credentials).await?;
             if let Err(failure) = connection.log_in(permit, login).await {
                 connection.quit().await;
@@ -236,7 +242,8 @@ impl Deliverer {
         let now = Instant::now();
         Ok(Kept {
             connection,
-            achieved,
+            achieved: judged.achieved,
+            unproven: judged.unproven,
             hop: hop.clone(),
             remote: Remote {
                 name: hop.host.to_string(),
@@ -259,7 +266,7 @@ impl Deliverer {
         purpose: Purpose<'_>,
         profile: Profile,
         seen: &mut Sighting,
-    ) -> Result<(Connection, Achieved), Fault> {
+    ) -> Result<(Connection, Judged), Fault> {
         if connection.is_masked() {
             tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
         }
@@ -272,9 +279,9 @@ impl Deliverer {
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
-        let achieved = judge(proof, purpose, seen)?;
+        let judged = judge(proof, purpose, seen)?;
         match connection.greet_again().await {
-            Ok(()) => Ok((connection, achieved)),
+            Ok(()) => Ok((connection, judged)),
             Err(failure) => {
                 connection.quit().await;
                 Err(failure.into())
@@ -321,13 +328,13 @@ impl Deliverer {
 }
 
 /// Holds what was proven against what is required.
-fn judge(proof: Proof, purpose: Purpose<'_>, seen: &mut Sighting) -> Result<Achieved, Fault> {
+fn judge(proof: Proof, purpose: Purpose<'_>, seen: &mut Sighting) -> Result<Judged, Fault> {
     seen.proof = Some(proof.clone());
     let judged = assurance::judge(proof, purpose.fixed)
         .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
     seen.achieved = Some(judged.achieved.clone());
     match permit(purpose.required, &judged.achieved) {
-        Ok(_) => Ok(judged.achieved),
+        Ok(_) => Ok(judged),
         Err(shortfall) => Err(Fault {
             failure: match judged.unproven {
                 Some(reason) => failure::ours(reason, Stage::StartTls),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::explain::Explanation;
 use super::walk::{Errand, Walk};
 use super::watch::{Asked, Watch};
-use super::{Deliverer, nowhere};
+use super::{Deliverer, unrouted};
 use crate::delivery::timeouts::{self, Patience};
 use crate::delivery::{Lane, failure};
 use crate::policy::Question;
@@ -70,7 +70,7 @@ impl Deliverer {
         let decision = &explanation.decision;
         let route = match &explanation.route {
             Ok(route) => route,
-            Err(why) => return nowhere(decision, vec![recipient], why).prospect(),
+            Err(why) => return unrouted(decision, vec![recipient], why).prospect(),
         };
         let walk = Walk {
             errand: Errand::Probe(watch),
@@ -78,6 +78,7 @@ impl Deliverer {
             route,
             credentials: self.credentials(recipient.mailbox.host(), route),
             until: patience.until(timeouts::ATTEMPT),
+            observing: false,
         };
         let mut lane = Lane::default();
         let walking = self.walk(&walk, decision, vec![recipient], &mut lane);

@@ -2,8 +2,11 @@
 //!
 //! Owns the order: kept connection, hosts, next method, ending. Holds always: the
 //! next method has its turn only if every host that answered is definitely unmet
-//! and none is unknown; `cleartext` only if each of them definitely has no TLS; a
-//! probe walks the same way, and where the transaction would begin it says QUIT.
+//! and none is unknown; `cleartext` only if each of them definitely has no TLS. While
+//! the configuration is only observed, its list is walked as ever, and then another
+//! one for those whom nothing but the want of protection kept from a host: so what is
+//! said to have happened otherwise is what this code would have done. A probe walks
+//! the same way, and where the transaction would begin it says QUIT.
 //! Called by `Deliverer::attempt` and `probe`.
 
 use tokio::time::Instant;
@@ -11,14 +14,14 @@ use tokio::time::Instant;
 use super::Deliverer;
 use super::board::Board;
 use super::kept::Kept;
+use super::leg::Leg;
 use super::open::Purpose;
 use super::transact::transact;
 use super::watch::Watch;
-use crate::assurance::{self, Demands};
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
-use crate::delivery::timeouts::Patience;
-use crate::delivery::{Credentials, Lane, Route};
+use crate::delivery::timeouts::{self, Patience};
+use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
 use crate::types::{Failure, Job, JobRecipient, Method, Reason, Required, Stage};
 
@@ -89,6 +92,9 @@ pub(super) struct Walk<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
+    /// Whether this list is only observed, so that what a kept connection says of
+    /// its host will do for an answer: it saves a connection a message.
+    pub(super) observing: bool,
 }
 
 impl Walk<'_> {
@@ -111,10 +117,36 @@ impl Deliverer {
         lane: &mut Lane,
     ) -> (Board<'a>, Failure) {
         let mut board = Board::new(decision, recipients);
-        let methods = decision.treatment.methods.methods();
+        let configured = Leg::configured(decision, walk.credentials);
+        let first = Walk {
+            observing: decision.observe.is_some(),
+            ..*walk
+        };
+        let mut last = self.follow(&first, &configured, &mut board, lane).await;
+        if let Some(observed) = Leg::observed(decision, walk.credentials) {
+            board.observe();
+            if !board.is_settled() {
+                let walk = Walk {
+                    until: walk.patience.until(timeouts::ATTEMPT / 2),
+                    ..*walk
+                };
+                last = self.follow(&walk, &observed, &mut board, lane).await;
+            }
+        }
+        (board, last)
+    }
+
+    /// One list, to its end, for all who are open. Gives the failure that came last.
+    async fn follow(
+        &self,
+        walk: &Walk<'_>,
+        leg: &Leg<'_>,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Failure {
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
         let mut cleartext_shut = None;
-        for method in methods {
+        for method in leg.methods() {
             if board.is_settled() {
                 break;
             }
@@ -122,11 +154,12 @@ impl Deliverer {
                 board.pass_over(*method, reason);
                 continue;
             }
-            let required = assurance::required(*method, demands(decision, walk.credentials));
+            let required = leg.required(*method);
             board.turn(*method, &required);
-            let tally = self
-                .try_method(walk, *method, &required, &mut board, lane)
-                .await;
+            let tally = self.try_method(walk, *method, &required, board, lane).await;
+            if tally.unmet.is_some() {
+                board.hinder();
+            }
             board.defer_reached();
             match tally.summary() {
                 _ if board.is_settled() => break,
@@ -143,8 +176,8 @@ impl Deliverer {
                 }
             }
         }
-        board.end(decision.treatment.methods.ending(), &last);
-        (board, last)
+        board.end(leg.ending(), &last);
+        last
     }
 
     /// Tries the lane's connection, then each host.
@@ -178,6 +211,11 @@ impl Deliverer {
                     Stage::Connect,
                 )));
                 break;
+            }
+            if let Some((kept, failure)) = known(walk, lane, hop, required) {
+                board.tried(&kept.remote, Some(&kept.achieved));
+                tally.add(Verdict::Unmet(failure));
+                continue;
             }
             let opened = self.open(hop, purpose).await;
             if let Some(watch) = purpose.watch {
@@ -240,6 +278,17 @@ impl Deliverer {
     }
 }
 
+/// What the lane's connection tells of a host that is only looked at.
+fn known<'a>(
+    walk: &Walk<'_>,
+    lane: &'a Lane,
+    hop: &Hop,
+    required: &Required,
+) -> Option<(&'a Kept, Failure)> {
+    let kept = lane.kept.as_deref().filter(|_| walk.observing)?;
+    Some((kept, kept.shortfall(hop, required)?))
+}
+
 /// Leaves a living connection in the lane; what was there before is ended.
 async fn keep(lane: &mut Lane, after: Option<Box<Kept>>) {
     if let Some(kept) = after
@@ -256,16 +305,5 @@ fn shut(walk: &Walk<'_>, has_tls: bool, reason: Reason) -> Option<Reason> {
         // Logging in takes authenticated TLS, so this could only fail.
         (false, Some(_)) => Some(Reason::Shortfall),
         (false, None) => None,
-    }
-}
-
-pub(super) fn demands<'a>(
-    decision: &'a Decision,
-    credentials: Option<&Credentials>,
-) -> Demands<'a> {
-    Demands {
-        rule: decision.rule.as_deref(),
-        level: decision.treatment.tls_level,
-        credentials: credentials.is_some(),
     }
 }

@@ -11,7 +11,8 @@ use super::Record;
 /// The first line, with its end.
 pub const CSV_HEADER: &str = "time,id,event,sender,recipient,state,method,reason,\
 tls_version,tls_cipher,tls_group,authenticated_by,certificate_sha256,certificate_names,\
-certificate_not_after,remote,reply,rule,configuration,required,achieved,passed_over\r\n";
+certificate_not_after,remote,reply,rule,configuration,required,achieved,passed_over,\
+would,would_reason\r\n";
 
 /// A record's line, with its end. What is absent is empty; lists are joined by
 /// spaces.
@@ -44,6 +45,8 @@ pub fn csv_row(record: &Record) -> String {
         text(record.required),
         text(record.achieved),
         passed_over.collect::<Vec<_>>().join(" "),
+        text(record.would.map(|would| would.method)),
+        text(record.would.and_then(|would| would.reason)),
     ];
     let cells: Vec<String> = cells.into_iter().map(cell).collect();
     cells.join(",") + "\r\n"

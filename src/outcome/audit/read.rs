@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::types::{QueueId, State, Timestamp};
+use crate::types::{Course, QueueId, State, Timestamp};
 
 use super::{KeyError, Record, chain, files};
 
@@ -56,6 +56,8 @@ pub struct AuditFilter {
     pub state: Option<State>,
     /// Of this message.
     pub id: Option<QueueId>,
+    /// That would have come to this.
+    pub would: Option<Course>,
 }
 
 /// Reads a folder's records, in the order they were written. A folder that is missing has none.
@@ -139,6 +141,7 @@ impl AuditFilter {
         let time = || record.time.parse::<Timestamp>().ok();
         self.state.is_none_or(|state| record.state == state)
             && self.id.is_none_or(|id| record.id == id.to_string())
+            && (self.would).is_none_or(|course| record.would.map(|w| w.method) == Some(course))
             && self
                 .recipient
                 .as_ref()

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AuditEvent, Evidence, Method, Reason, Remote, State, TlsLevel};
+use crate::types::{AuditEvent, Evidence, Method, Reason, Remote, State, TlsLevel, Would};
 
 /// One line of the audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,10 @@ pub struct Record {
     /// What was done by hand, and why.
     #[serde(default)]
     pub note: Option<String>,
+    /// What the configured methods would have come to, while they are only
+    /// observed; `null`: they are enforced.
+    #[serde(default)]
+    pub would: Option<Would>,
 }
 
 /// What a handshake proved.
@@ -116,6 +120,7 @@ impl From<&AuditEvent> for Record {
                 .collect(),
             actor: event.actor.clone(),
             note: event.note.clone(),
+            would: evidence.would,
         }
     }
 }

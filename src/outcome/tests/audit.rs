@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::audit_folder::{event, everything, open, records, start};
 use crate::outcome::audit::{AuditError, AuditFilter, CSV_HEADER, Record, csv_row, read};
 use crate::types::{
-    AuthenticatedBy, CertificateFacts, EventSink, Evidence, Method, Reason, Remote, State,
-    TlsFacts, TlsLevel,
+    AuthenticatedBy, CertificateFacts, Course, EventSink, Evidence, Method, Reason, Remote, State,
+    TlsFacts, TlsLevel, Would,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -36,6 +36,7 @@ fn a_line_holds_the_contracts_fields() {
             address: "[2001:db8::1]:25".parse().ok(),
         }),
         passed_over: vec![(Method::Cleartext, Reason::NoStarttls)],
+        would: None,
     };
     let mut log = open(folder.path());
     log.append(&[event.clone()]).unwrap();
@@ -71,7 +72,8 @@ fn a_line_holds_the_contracts_fields() {
         "achieved": "authenticated",
         "passed_over": [{"method": "cleartext", "reason": "no-starttls"}],
         "actor": null,
-        "note": null
+        "note": null,
+        "would": null
     });
     assert_eq!(found, wanted);
     assert_eq!(text.lines().count(), 1);
@@ -225,12 +227,16 @@ fn csv_is_quoted_and_no_formula() {
         (Method::Tls, Reason::NoStarttls),
         (Method::Cleartext, Reason::Blocked),
     ];
+    event.evidence.would = Some(Would {
+        method: Course::Drop,
+        reason: Some(Reason::NoStarttls),
+    });
     let row = csv_row(&Record::from(&event));
     let (id, name) = (event.id, event.event);
     let wanted = format!(
         "2026-11-22T08:00:00.000Z,{id},{name},'=cmd|'/c calc'!A1@x.example,''q@x.example,\
          delivered,tls,,,,,,,,,,\"250 \"\"a\"\", b\r\nc\",,,,,\
-         tls:no-starttls cleartext:blocked\r\n"
+         tls:no-starttls cleartext:blocked,drop,no-starttls\r\n"
     );
     assert_eq!(row, wanted);
     let columns = CSV_HEADER.matches(',').count();

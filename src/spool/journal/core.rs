@@ -20,7 +20,7 @@ use super::entry::{Entry, message_key};
 use super::events::Events;
 use super::index::{Index, IndexError};
 use super::keys::SecretKey;
-use super::locate::{Located, locate};
+use super::locate::{Located, Span, locate};
 use super::meters::Meters;
 use super::pages::read_statuses;
 use super::payload::{Place, decode};
@@ -69,6 +69,8 @@ pub(super) struct Found {
     pub(super) statuses: Vec<RecipientStatus>,
     pub(super) place: Place,
     pub(super) size: u64,
+    /// Where its body lies.
+    pub(super) spans: Vec<Span>,
 }
 
 impl Core {
@@ -198,6 +200,7 @@ impl Core {
                         statuses,
                         place: entry.place,
                         size: entry.size,
+                        spans: located.spans,
                     });
                 }
                 Err(SegmentError::Gone) => {}

@@ -137,6 +137,15 @@ impl Index {
         }
     }
 
+    /// The last key that starts with `prefix`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(super) fn last(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        let last = calm(|| self.db.scan_prefix(prefix).next_back().transpose())?;
+        Ok(last.map(|(key, _)| key.to_vec()))
+    }
+
     /// Up to `limit` pairs whose keys start with `prefix`, at or behind `from`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::types::{Message, QueueId, Settlement};
+use crate::types::{Message, QueueId, RecipientStatus, Settlement};
 
 use super::super::SpoolError;
 use super::core::Core;
@@ -47,6 +47,14 @@ pub(super) enum Job {
         content: Content,
         reply: Reply<()>,
     },
+    /// A message of an export, unless there is one of that id
+    /// ([`SpoolError::Unknown`]).
+    Import {
+        message: Message,
+        statuses: Vec<RecipientStatus>,
+        content: Content,
+        reply: Reply<()>,
+    },
     /// Look after yourself: heal, rebuild, see how much room there is.
     Wake { reply: oneshot::Sender<()> },
     /// Stop, once what came before is done.
@@ -75,7 +83,9 @@ impl Job {
     /// How much it adds to a group commit, in octets, roughly.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Accept { content, .. } | Self::Carry { content, .. } => content.octets(),
+            Self::Accept { content, .. }
+            | Self::Carry { content, .. }
+            | Self::Import { content, .. } => content.octets(),
             Self::Part { pieces, .. } => octets(pieces),
             Self::Settle { settlement, .. } => {
                 settlement.messages.iter().map(|m| m.octets.len()).sum()

@@ -7,7 +7,8 @@
 use crate::types::{Message, QueueId};
 
 use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead, decode};
-use super::record::Kind;
+use super::record::{HEADER_LEN, Kind};
+use super::seal::{Sealer, Section};
 use super::segments::{SegmentError, Segments};
 
 /// A run of a body within one record's body section.
@@ -58,7 +59,7 @@ pub(super) fn locate(
             let head: SettlementHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
             new_message(place, head).ok_or(SegmentError::Damaged)?
         }
-        Kind::Part | Kind::Follow => return Err(SegmentError::Damaged),
+        Kind::Part | Kind::Follow | Kind::End => return Err(SegmentError::Damaged),
     };
     if located.message.id == id {
         Ok(located)
@@ -67,7 +68,38 @@ pub(super) fn locate(
     }
 }
 
-fn spans(at: Position, plan: BodyPlan) -> Vec<Span> {
+/// Reads a run of a body whole; what comes has passed its seal.
+///
+/// # Errors
+/// [`SegmentError`].
+pub(super) fn read_span(
+    segments: &Segments,
+    id: QueueId,
+    span: Span,
+) -> Result<Vec<u8>, SegmentError> {
+    let segment = segments.get(span.at.segment)?;
+    let header = segment.header(span.at.offset)?;
+    // A settlement goes by the name of the message that was settled.
+    if header.id != id && header.kind != Kind::Settlement {
+        return Err(SegmentError::Damaged);
+    }
+    let mut sealed = vec![0; header.body_len as usize];
+    let body = span.at.offset + HEADER_LEN as u64 + u64::from(header.head_len);
+    segment.read(&mut sealed, body)?;
+    let about = header.about();
+    let sealer = Sealer::new(&segment.key, &header.salt, &about)?;
+    let mut plain = sealer.open_all(Section::Body, &sealed)?;
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let end = span.start.saturating_add(span.octets);
+    if end > plain.len() as u64 {
+        return Err(SegmentError::Damaged);
+    }
+    plain.truncate(place(end));
+    plain.drain(..place(span.start));
+    Ok(plain)
+}
+
+pub(super) fn spans(at: Position, plan: BodyPlan) -> Vec<Span> {
     match plan {
         BodyPlan::Inline(octets) => vec![Span {
             at,

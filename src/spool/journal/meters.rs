@@ -112,7 +112,11 @@ fn write_queue(core: &Core, page: &mut Page) {
         "Recipients by state, of the messages that are listed.",
         ["state"],
         [
-            (["queued"], figure(counts.recipients)),
+            (
+                ["queued"],
+                figure(counts.recipients.saturating_sub(counts.held)),
+            ),
+            (["held"], figure(counts.held)),
             (["dead"], figure(counts.dead)),
         ],
     );

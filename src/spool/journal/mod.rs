@@ -13,15 +13,20 @@
 //! ```
 
 mod apply;
+mod archive;
 mod body;
 mod books;
+mod check;
 mod checkpoint;
 mod committer;
 mod compact;
+mod compare;
 mod core;
 mod entry;
 mod events;
+mod export;
 mod head;
+mod import;
 mod index;
 mod intake;
 mod job;
@@ -33,8 +38,10 @@ mod open;
 mod pages;
 mod payload;
 mod query;
+mod reading;
 mod rebuild;
 mod record;
+mod rekey;
 mod replay;
 mod report;
 mod scan;
@@ -47,5 +54,14 @@ mod store;
 mod txn;
 mod unlock;
 
+pub use archive::{Archive, ArchiveError, Exported};
+pub use check::{
+    Checked, DamagedPlace, IndexState, Place, UnreadableMessage, check, discard_index,
+};
+pub use export::Export;
+pub use import::{
+    Ended, ImportError, Imported, ImportedMessage, Taken, Unreadable, messages_of, rehearse,
+};
+pub use rekey::{RotateError, Rotated, rotate_key};
 pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
 pub use store::JournalStore;

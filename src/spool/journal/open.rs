@@ -87,7 +87,7 @@ impl Opening {
         self.folder(|disk| make_folder(disk, &seg))?;
         let lock = lock(&folder)?;
         let segments = self.segments(&seg)?;
-        let index_key = self.check_keys(&segments)?;
+        let index_key = self.keys(&segments)?;
         self.folder(|disk| tidy(disk, &segments))?;
         let clean = self.folder(|disk| take_clean_mark(disk, &folder.join("clean")))?;
         let (slots, marked) = self.folder(|disk| Slots::open(disk, &folder.join("inflight")))?;

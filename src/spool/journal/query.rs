@@ -127,6 +127,27 @@ pub(super) fn list(
     }
 }
 
+/// The ids of listed messages in order, from behind `after`, at most [`PAGE`].
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn ids(core: &Core, after: Option<QueueId>) -> Result<Vec<QueueId>, SpoolError> {
+    let from = after.map_or(MESSAGES.to_vec(), |id| behind(message_key(id)));
+    let pairs = core.read(|index| index.scan(MESSAGES, &from, PAGE))?;
+    let ids = pairs.iter().map(|(key, _)| message_id(key));
+    ids.collect::<Option<_>>()
+        .ok_or_else(|| core.index_failed(IndexError::Damaged))
+}
+
+/// The last listed message's id.
+///
+/// # Errors
+/// As [`Core::read`].
+pub(super) fn last_id(core: &Core) -> Result<Option<QueueId>, SpoolError> {
+    let last = core.read(|index| index.last(MESSAGES))?;
+    Ok(last.and_then(|key| message_id(&key)))
+}
+
 /// The counts.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub(super) const HEADER_LEN: usize = 56;
 pub(super) const MAGIC: [u8; 4] = *b"PstJ";
 /// The part of the header that the seal covers.
 const ABOUT_LEN: usize = 48;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Octets of a sealed head at most: a settlement of thousands of recipients.
 const HEAD_MAX: u64 = 32 << 20;
 /// Octets of a sealed body at most.
@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Carry = 4,
     /// The first record of a segment: where the segment before it ends.
     Follow = 5,
+    /// The last record of an export; never in a segment.
+    End = 6,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Self::Settlement,
             Self::Carry,
             Self::Follow,
+            Self::End,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == octet)

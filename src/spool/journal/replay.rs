@@ -118,6 +118,11 @@ impl<'a> Replay<'a> {
             .map_or(length, |end| length.min(*end))
     }
 
+    /// Where a segment ends, if the one behind it says so.
+    pub(super) fn end_of(&self, number: u32) -> Option<u64> {
+        self.ends.get(&number).copied()
+    }
+
     /// Whether the journal goes as far as this.
     pub(super) fn reaches(&self, position: Position) -> bool {
         self.files.contains_key(&position.segment)
@@ -265,6 +270,7 @@ impl<'a> Replay<'a> {
         };
         match header.kind {
             Kind::Part => return Ok(true),
+            Kind::End => return Ok(false),
             Kind::Follow => {
                 let previous = decode::<FollowHead>(head).ok().and_then(|f| f.previous);
                 if let Some(previous) = previous {

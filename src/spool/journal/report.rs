@@ -70,23 +70,25 @@ pub enum OpenError {
     /// The master key is missing, but there is a spool that needs it (exit
     /// code 78).
     #[error(
-        "the master key {} is missing, but the spool is not empty: put the key back from your \
-         backup (without it the queued messages can't be read); only if they may be lost, move \
-         the spool folder away",
+        "the master key {} is missing, but the spool is not empty: put the copy of the key back \
+         (without it the queued messages can't be read); if there is none, move the spool folder \
+         away and take back what an export holds (`postern spool import`)",
         .0.display()
     )]
     MissingKey(PathBuf),
     /// The service manager gave no credential of that name (exit code 78).
     #[error(
         "the credential {} with the master key is missing: LoadCredential= of the unit names \
-         where it comes from (docs/install.md); it is never made here",
+         where it comes from (docs/install.md), and for `postern spool` CREDENTIALS_DIRECTORY the \
+         folder it is in; it is never made here",
         .0.display()
     )]
     MissingCredential(PathBuf),
     /// The master key is not the one the spool was written with (exit code 78).
     #[error(
-        "the master key {} does not open this spool: put back the key it was written with, or \
-         move the spool folder away",
+        "the master key {} does not open this spool: put back the key it was written with (after \
+         `postern spool rotate-key` the old one is in master.old); if there is none, move the \
+         spool folder away and take back what an export holds (`postern spool import`)",
         .0.display()
     )]
     WrongKey(PathBuf),
@@ -99,7 +101,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another process has the spool open.
-    #[error("the spool {} is in use by another process: stop that one first", .0.display())]
+    #[error("the spool {} is in use by a running daemon: stop it first (systemctl stop postern)", .0.display())]
     Locked(PathBuf),
     /// The spool's folder can't be used.
     #[error("the spool {} can't be used ({source}): this user must be able to read and write it, on a disk with room", path.display())]

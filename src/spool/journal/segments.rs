@@ -106,6 +106,9 @@ pub(super) struct Segments {
     folder: PathBuf,
     master: SecretKey,
     open: Mutex<BTreeMap<u32, Arc<Segment>>>,
+    /// Keys wrapped by the master key whose files are still to be written (see
+    /// `rekey`); only whoever changes nothing has some.
+    lent: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Segments {
@@ -115,7 +118,13 @@ impl Segments {
             folder,
             master,
             open: Mutex::default(),
+            lent: BTreeMap::new(),
         }
+    }
+
+    /// Lends a wrapped key for a segment whose own does not open.
+    pub(super) fn lend(&mut self, number: u32, wrapped: Vec<u8>) {
+        self.lent.insert(number, wrapped);
     }
 
     /// The master key.
@@ -166,11 +175,11 @@ impl Segments {
             Err(e) if is_damage(&e) => return Err(SegmentError::Damaged),
             Err(e) => return Err(e.into()),
         };
-        Ok(Segment {
-            number,
-            file,
-            key: SecretKey::unwrap(&wrapped, &self.master)?,
-        })
+        let key = SecretKey::unwrap(&wrapped, &self.master).or_else(|error| {
+            let lent = self.lent.get(&number).ok_or(error)?;
+            SecretKey::unwrap(lent, &self.master)
+        })?;
+        Ok(Segment { number, file, key })
     }
 
     /// A segment's key as it is on disk.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::sys::Entropy;
-use crate::types::{AuditEvent, Body, MemoryBody, Message, QueueId, Settlement, Timestamp};
+use crate::types::{
+    AuditEvent, Body, MemoryBody, Message, QueueId, RecipientStatus, Settlement, Timestamp,
+};
 
 use super::super::{Fresh, SpoolError, rules};
 use super::apply::{self, Written};
@@ -112,6 +114,19 @@ impl<'a> Stage<'a> {
                 reply,
             } => {
                 let result = self.carry(message, from, content);
+                self.note(result, reply, |parts, reply| Staged::Message {
+                    fresh: None,
+                    parts,
+                    reply,
+                });
+            }
+            Job::Import {
+                message,
+                statuses,
+                content,
+                reply,
+            } => {
+                let result = self.import(message, statuses, content);
                 self.note(result, reply, |parts, reply| Staged::Message {
                     fresh: None,
                     parts,
@@ -263,6 +278,30 @@ impl<'a> Stage<'a> {
         let entry = self.txn.entry(id)?.filter(|e| e.place == from);
         let entry = entry.ok_or(SpoolError::Unknown)?;
         let statuses = self.txn.statuses(id, &entry)?;
+        self.write_carry(message, statuses, content)
+    }
+
+    /// An import is a message moved from another journal.
+    fn import(
+        &mut self,
+        message: Message,
+        statuses: Vec<RecipientStatus>,
+        content: Content,
+    ) -> Result<Vec<HeldPart>, Refused> {
+        if self.txn.entry(message.id)?.is_some() {
+            return Err(SpoolError::Unknown.into());
+        }
+        self.take_room(content.octets())?;
+        self.write_carry(message, statuses, content)
+    }
+
+    fn write_carry(
+        &mut self,
+        message: Message,
+        statuses: Vec<RecipientStatus>,
+        content: Content,
+    ) -> Result<Vec<HeldPart>, Refused> {
+        let id = message.id;
         let (body, pieces, parts) = split(content);
         let head = CarryHead {
             message,

@@ -119,6 +119,14 @@ impl JournalStore {
         let _ = tokio::task::spawn_blocking(move || while keeping.round() {}).await;
     }
 
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(super) fn jobs(&self) -> &mpsc::Sender<Job> {
+        &self.jobs
+    }
+
     /// Whether a message could be begun now.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use super::super::MasterKey;
 use super::checkpoint::write_new;
 use super::keys::{KEY_LEN, SecretKey, WRAPPED_LEN};
 use super::open::Opening;
+use super::rekey;
 use super::report::OpenError;
 use super::segments::{self, SegmentError, Segments};
 
@@ -23,17 +24,14 @@ impl Opening {
     /// The segments, under the master key, which is made if there are none.
     pub(super) fn segments(&self, seg: &Path) -> Result<Segments, OpenError> {
         let path = self.settings.master_key.path();
-        let master = match self.disk.read(path, KEY_LEN) {
-            Ok(octets) => {
+        let master = match read_key(&*self.disk, path)? {
+            Some(master) => {
                 // Whoever made it may have been killed before its name was
                 // durable. (A folder of credentials may not be one to sync.)
                 let _ = path.parent().map(|folder| self.disk.sync_folder(folder));
-                SecretKey::take(octets).map_err(|e| OpenError::BadKey {
-                    path: path.to_owned(),
-                    source: io::Error::new(io::ErrorKind::InvalidData, e),
-                })?
+                master
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            None => {
                 if let MasterKey::Credential(path) = &self.settings.master_key {
                     return Err(OpenError::MissingCredential(path.clone()));
                 }
@@ -41,12 +39,6 @@ impl Opening {
                     return Err(OpenError::MissingKey(path.to_owned()));
                 }
                 self.make_master_key(path)?
-            }
-            Err(source) => {
-                return Err(OpenError::BadKey {
-                    path: path.to_owned(),
-                    source,
-                });
             }
         };
         Ok(Segments::new(
@@ -78,9 +70,26 @@ impl Opening {
         Ok(key)
     }
 
+    /// Finishes or forgets a rotation of the master key that was cut off, and finds
+    /// out whether the key is the right one; gives the index's key.
+    pub(super) fn keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
+        let folder = &self.settings.folder;
+        let waits = self.folder(|disk| rekey::finish(disk, folder, segments.master()))?;
+        let index_key = self.check_keys(segments)?;
+        // Not before the old key has proved to be the right one.
+        if waits {
+            tracing::warn!(
+                "a rotation of the master key is forgotten, since the old key is in place: if you \
+                 want a new one, stop the daemon and run `postern spool rotate-key` again"
+            );
+            self.folder(|disk| rekey::forget(disk, folder))?;
+        }
+        Ok(index_key)
+    }
+
     /// Finds out whether the master key is the right one; gives the index's key,
     /// a new one if there is none (then the old index can't be read).
-    pub(super) fn check_keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
+    fn check_keys(&self, segments: &Segments) -> Result<Arc<SecretKey>, OpenError> {
         let path = self.settings.folder.join("index.key");
         let stored = self
             .disk
@@ -107,6 +116,35 @@ impl Opening {
         self.folder(|disk| write_new(disk, &path, &wrapped).map(|_| ()))?;
         Ok(Arc::new(key))
     }
+}
+
+/// A master key from its file; `None` if there is no such file.
+///
+/// # Errors
+/// [`OpenError::BadKey`].
+pub(super) fn read_key(disk: &dyn Disk, path: &Path) -> Result<Option<SecretKey>, OpenError> {
+    let bad = |source| OpenError::BadKey {
+        path: path.to_owned(),
+        source,
+    };
+    match disk.read(path, KEY_LEN) {
+        Ok(octets) => SecretKey::take(octets)
+            .map(Some)
+            .map_err(|e| bad(io::Error::new(io::ErrorKind::InvalidData, e))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(bad(source)),
+    }
+}
+
+/// The master key of a spool that is there; none is made.
+///
+/// # Errors
+/// [`OpenError::BadKey`], or that it is missing.
+pub(super) fn present_key(disk: &dyn Disk, key: &MasterKey) -> Result<SecretKey, OpenError> {
+    read_key(disk, key.path())?.ok_or_else(|| match key {
+        MasterKey::Credential(path) => OpenError::MissingCredential(path.clone()),
+        MasterKey::File(path) => OpenError::MissingKey(path.clone()),
+    })
 }
 
 /// Makes a folder, and those above it, if missing, and makes their names durable:
@@ -142,6 +180,25 @@ pub(super) fn tidy(disk: &dyn Disk, segments: &Segments) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Holds the folder as [`lock`] does, but makes nothing: a spool without a lock
+/// file was never opened, and there is nobody to keep out.
+pub(super) fn lock_as_it_is(folder: &Path) -> Result<Option<File>, OpenError> {
+    let unusable = |source| OpenError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    let file = match File::open(folder.join("lock")) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unusable(e)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(e)) => Err(unusable(e)),
+    }
 }
 
 /// Holds the folder for this process alone, until the file is dropped.

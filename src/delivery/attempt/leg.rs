@@ -1,0 +1,69 @@
+//! One walk along one methods list, with what asks for protection on it.
+//!
+//! Owns the choice of the lists that an attempt walks: the configured one, and
+//! while that is only observed (`[security] observe`) an opportunistic one for
+//! those whom it did not serve. Holds always: both are walked by the same code and
+//! each transaction on either has its permit; who only observes takes back the
+//! operator's own demand and no other. Called by `walk`, by the report for what
+//! has no route, and by `explain`.
+
+use crate::assurance::{self, Demands};
+use crate::delivery::Credentials;
+use crate::policy::Decision;
+use crate::types::{Ending, Method, MethodsList, Required};
+
+/// A list and its demands.
+pub(super) struct Leg<'a> {
+    list: &'a MethodsList,
+    demands: Demands<'a>,
+}
+
+impl<'a> Leg<'a> {
+    /// What the configuration prescribes.
+    pub(super) fn configured(decision: &'a Decision, login: Option<&Credentials>) -> Self {
+        Self {
+            list: &decision.treatment.methods,
+            demands: Demands {
+                rule: decision.rule.as_deref(),
+                level: Some(decision.treatment.tls_level),
+                credentials: login.is_some(),
+            },
+        }
+    }
+
+    /// How it is delivered where the configured list would not, if that is only
+    /// observed.
+    pub(super) fn observed(decision: &'a Decision, login: Option<&Credentials>) -> Option<Self> {
+        decision.observe.as_ref().map(|list| Self {
+            list,
+            demands: Demands {
+                rule: decision.rule.as_deref(),
+                level: None,
+                credentials: login.is_some(),
+            },
+        })
+    }
+
+    /// The methods in the order tried.
+    pub(super) fn methods(&self) -> &'a [Method] {
+        self.list.methods()
+    }
+
+    /// What happens when none succeeds.
+    pub(super) fn ending(&self) -> Ending {
+        self.list.ending()
+    }
+
+    /// What a transaction by `method` must prove.
+    pub(super) fn required(&self, method: Method) -> Required {
+        assurance::required(method, self.demands)
+    }
+
+    /// Each method with what it must prove, for `explain`.
+    pub(super) fn all_required(&self) -> Vec<(Method, Required)> {
+        let methods = self.methods().iter();
+        methods
+            .map(|method| (*method, self.required(*method)))
+            .collect()
+    }
+}
