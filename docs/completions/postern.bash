@@ -40,6 +40,9 @@ _postern() {
             postern,spool)
                 cmd="postern__subcmd__spool"
                 ;;
+            postern,test)
+                cmd="postern__subcmd__test"
+                ;;
             postern__subcmd__account,add)
                 cmd="postern__subcmd__account__subcmd__add"
                 ;;
@@ -110,7 +113,7 @@ _postern() {
 
     case "${cmd}" in
         postern)
-            opts="-h -V --config --help --version serve check account queue audit spool log explain"
+            opts="-h -V --config --help --version serve check account queue audit spool log explain test"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -370,7 +373,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__explain)
-            opts="-h --from --account --listener --json --config --help"
+            opts="-h --from --account --listener --probe --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -779,6 +782,32 @@ _postern() {
             fi
             case "${prev}" in
                 --new-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__test)
+            opts="-h --from --wait --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

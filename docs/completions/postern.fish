@@ -35,6 +35,7 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up 
 complete -c postern -n "__fish_postern_needs_command" -f -a "spool" -d 'Check, export, import the stored mail, and change its master key'
 complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
+complete -c postern -n "__fish_postern_needs_command" -f -a "test" -d 'Send one harmless message, and tell what becomes of it'
 complete -c postern -n "__fish_postern_using_subcommand serve" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand check" -l config -d 'The configuration file' -r -F
@@ -179,5 +180,11 @@ complete -c postern -n "__fish_postern_using_subcommand explain" -l from -d 'The
 complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d 'The account that would submit' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand explain" -l probe -d 'Connect to the hosts and shake hands, without a word about sender or recipient; exit 0 if a message would be delivered now, 1 if not'
 complete -c postern -n "__fish_postern_using_subcommand explain" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand test" -l from -d 'The sender\'s address [default: the postmaster]' -r
+complete -c postern -n "__fish_postern_using_subcommand test" -l wait -d 'How long to follow it' -r
+complete -c postern -n "__fish_postern_using_subcommand test" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand test" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand test" -s h -l help -d 'Print help'

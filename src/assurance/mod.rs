@@ -176,7 +176,11 @@ mod tests {
             group: "X25519".into(),
             certificate: None,
         };
-        Proof { facts, verdict }
+        Proof {
+            facts,
+            issuer: None,
+            verdict,
+        }
     }
 
     #[test]

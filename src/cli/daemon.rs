@@ -20,14 +20,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// How to exit: 75 if there is no daemon to ask, 1 if it said no.
 pub(super) fn ask(config: &Config, request: &Request) -> Result<Answer, Exit> {
-    let answer = exchange(config, request).map_err(|e| not_asked(config, &e))?;
-    match answer {
+    match try_ask(config, request)? {
         Answer::Failed { error } => {
             output::complain(error);
             Err(Exit::Failed)
         }
         answer => Ok(answer),
     }
+}
+
+/// As [`ask`], but a no is an answer too, and not told.
+///
+/// # Errors
+/// 75 if there is no daemon to ask.
+pub(super) fn try_ask(config: &Config, request: &Request) -> Result<Answer, Exit> {
+    exchange(config, request).map_err(|e| not_asked(config, &e))
 }
 
 /// Takes an export from the running daemon; `None` if there is no daemon. What goes

@@ -21,6 +21,10 @@ pub(super) struct Explain {
     /// The listener's `bind` it would come through.
     #[arg(long, value_name = "BIND")]
     listener: Option<String>,
+    /// Connect to the hosts and shake hands, without a word about sender or
+    /// recipient; exit 0 if a message would be delivered now, 1 if not.
+    #[arg(long)]
+    probe: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -34,19 +38,21 @@ impl Explain {
             account: self.account,
             listener: self.listener,
         };
-        match service::explain(config, &question) {
-            Ok(story) if self.json => {
-                output::json(&story);
-                Exit::Done
-            }
-            Ok(story) => {
-                output::say(story);
-                Exit::Done
-            }
+        let story = match service::explain(config, &question, self.probe) {
+            Ok(story) => story,
             Err(e) => {
                 output::complain(e);
-                Exit::Failed
+                return Exit::Failed;
             }
+        };
+        let exit = match story.would_be_delivered() {
+            Some(false) => Exit::Failed,
+            Some(true) | None => Exit::Done,
+        };
+        match self.json {
+            true => output::json(&story),
+            false => output::say(story),
         }
+        exit
     }
 }

@@ -25,6 +25,7 @@ mod queue;
 mod serve;
 mod spool;
 mod spool_check;
+mod test;
 
 /// Postern: an outbound SMTP relay that never lets a message leave unprotected.
 #[derive(Debug, Parser)]
@@ -67,6 +68,8 @@ enum Command {
     Log(log::Log),
     /// Tell what would happen to a message for a recipient, and why.
     Explain(explain::Explain),
+    /// Send one harmless message, and tell what becomes of it.
+    Test(test::Test),
 }
 
 /// How a command ends (sysexits.h where systemd and scripts look for it).
@@ -119,6 +122,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Spool(spool) => spool.run(&config),
         Command::Log(log) => log.run(&config),
         Command::Explain(explain) => explain.run(&config),
+        Command::Test(test) => test.run(&config),
     }
 }
 

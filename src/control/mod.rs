@@ -42,6 +42,13 @@ pub enum Request {
         /// What, and to which.
         order: HandRequest,
     },
+    /// Accept a test message.
+    Test {
+        /// To whom.
+        recipient: String,
+        /// From whom; without it, the postmaster.
+        sender: Option<String>,
+    },
     /// Everything open, sealed as a file of `spool export`: the answer is `export`,
     /// then frames (a length of 4 octets, big-endian, and so many octets) to one of
     /// length 0, then one more answer: `exported` or `failed`.
@@ -123,6 +130,17 @@ pub enum Answer {
         next: Option<String>,
         /// Ask again with this too.
         before: String,
+    },
+    /// A test message is in the spool.
+    Accepted {
+        /// Its id.
+        id: String,
+        /// From whom it is.
+        sender: String,
+        /// When, RFC 3339.
+        received_at: String,
+        /// The hash of the configuration that the daemon goes by.
+        configuration: String,
     },
     /// The frames of an export follow.
     Export,

@@ -8,9 +8,10 @@
 use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::failure;
 use super::pump::{Moved, Pump};
 use super::session::{Event, Login, Outcome, Session, Transaction};
-use super::{failure, timeouts};
+use super::timeouts::{self, Patience};
 use crate::sys::Stream;
 use crate::tls::{ClientTls, Profile, Proof};
 use crate::types::{Body, Failure, Host, Permit, Reason, Stage};
@@ -27,6 +28,7 @@ pub(super) struct Connection {
     waiting: (u64, Instant),
     /// When all of this must be over, the final dot excepted.
     watchdog: Instant,
+    patience: Patience,
 }
 
 impl Connection {
@@ -34,13 +36,14 @@ impl Connection {
     pub(super) async fn greet(
         stream: Box<dyn Stream>,
         name: String,
+        patience: Patience,
     ) -> (Self, Result<(), Failure>) {
-        let now = Instant::now();
         let mut connection = Self {
             pump: Pump::new(stream),
             session: Session::new(name),
-            waiting: (0, now),
-            watchdog: now + timeouts::SETUP,
+            waiting: (0, Instant::now()),
+            watchdog: patience.until(timeouts::SETUP),
+            patience,
         };
         let ready = connection.until_ready().await;
         (connection, ready)
@@ -66,7 +69,7 @@ impl Connection {
         let nothing = Pump::new(Box::new(tokio::io::empty()));
         let stream = std::mem::replace(&mut self.pump, nothing).into_stream();
         let handshake = tls.handshake(stream, host, profile);
-        let reason = match timeout(timeouts::HANDSHAKE, handshake).await {
+        let reason = match timeout(self.patience.handshake(), handshake).await {
             Ok(Ok(secured)) => {
                 self.pump = Pump::new(secured.stream);
                 return Ok((self, secured.proof));
@@ -93,6 +96,16 @@ impl Connection {
     /// Whether the EHLO reply shows a STARTTLS overwritten on the way.
     pub(super) fn is_masked(&self) -> bool {
         self.session.is_masked()
+    }
+
+    /// The code of the greeting, if it came.
+    pub(super) fn greeting(&self) -> Option<u16> {
+        self.session.greeting()
+    }
+
+    /// Whether the last EHLO reply offers STARTTLS.
+    pub(super) fn offers_starttls(&self) -> bool {
+        self.session.offers_starttls()
     }
 
     /// Whether another transaction may be tried.
@@ -236,7 +249,7 @@ impl Connection {
             self.waiting = (replies, Instant::now());
         }
         let stage = self.session.stage();
-        let end = self.waiting.1 + timeouts::limit(stage);
+        let end = self.waiting.1 + self.patience.limit(stage);
         match stage {
             Stage::FinalDot => end,
             _ => end.min(self.watchdog),

@@ -23,7 +23,7 @@ fn transaction(size: u64) -> Transaction {
 }
 
 async fn greet(near: DuplexStream) -> (Connection, Result<(), Failure>) {
-    Connection::greet(Box::new(near), "relay.example".into()).await
+    Connection::greet(Box::new(near), "relay.example".into(), Patience::DELIVERY).await
 }
 
 #[tokio::test(start_paused = true)]

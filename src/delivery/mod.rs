@@ -14,6 +14,7 @@
 //! | group recipients by what policy decides, walk their methods list | `attempt/walk.rs` |
 //! | choose addresses, connect, handshake, hold what it proved against what is required | `dial.rs`, `attempt/open.rs` |
 //! | ask for a permit, send | `attempt/transact.rs` |
+//! | or, for a probe, look and go | `attempt/probe.rs`, `attempt/watch.rs` |
 //! | the dialog, without I/O, and the octets around it | `session/`, `connection.rs`, `pump.rs` |
 //! | what a failure means, and how long to wait for it | `failure.rs`, `timeouts.rs` |
 
@@ -31,7 +32,7 @@ mod timeouts;
 
 use std::time::Duration;
 
-pub use attempt::{Deliverer, DeliveryError, Explanation};
+pub use attempt::{Asked, Deliverer, DeliveryError, Explanation, HostVerdict, Prospect, Sighting};
 pub use route::RoutePatternError;
 pub use settings::{BLOCKED, Credentials, Prefer, RouteSettings, Settings};
 

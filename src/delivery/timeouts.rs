@@ -2,9 +2,12 @@
 //!
 //! Holds always: a limit counts from the moment something is awaited to the
 //! moment it is there whole, so that a far side that drips single octets gains
-//! nothing (RFC 5321 section 4.5.3.2, pitfall E15). Called by `connection`.
+//! nothing (RFC 5321 section 4.5.3.2, pitfall E15). A probe waits less, since
+//! somebody sits in front of it: [`Patience`]. Called by `connection` and `attempt`.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::types::Stage;
 
@@ -40,6 +43,53 @@ pub(super) const fn limit(stage: Stage) -> Duration {
         Stage::FinalDot => minutes(10),
         // Not named there; as for the greeting.
         Stage::Hello | Stage::StartTls | Stage::Auth => minutes(5),
+    }
+}
+
+/// How long a probe waits for each thing.
+const PROBE_EACH: Duration = Duration::from_secs(8);
+/// After this long a probe begins with no further host or address, and gives up
+/// the one it is at.
+const PROBE: Duration = Duration::from_secs(50);
+/// When a probe is cut off, whatever it is at.
+pub(super) const PROBE_ALL: Duration = Duration::from_secs(60);
+
+/// How long is waited: for a delivery, as long as the table says; for a probe, less.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    each: Duration,
+    end: Option<Instant>,
+}
+
+impl Patience {
+    /// The table's.
+    pub(super) const DELIVERY: Self = Self {
+        each: Duration::MAX,
+        end: None,
+    };
+
+    /// Of a probe that began then.
+    pub(super) fn probe(began: Instant) -> Self {
+        Self {
+            each: PROBE_EACH,
+            end: Some(began + PROBE),
+        }
+    }
+
+    /// As [`limit`].
+    pub(super) fn limit(self, stage: Stage) -> Duration {
+        limit(stage).min(self.each)
+    }
+
+    /// As [`HANDSHAKE`].
+    pub(super) fn handshake(self) -> Duration {
+        HANDSHAKE.min(self.each)
+    }
+
+    /// When what begins now must be over, `span` being its time.
+    pub(super) fn until(self, span: Duration) -> Instant {
+        let until = Instant::now() + span;
+        self.end.map_or(until, |end| end.min(until))
     }
 }
 

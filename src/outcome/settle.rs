@@ -237,6 +237,10 @@ impl Outcome {
 
     fn event(&self, job: &Job, case: &Case<'_>, now: Timestamp) -> AuditEvent {
         let sender = job.message.envelope.sender.as_ref();
+        let (actor, note) = match &job.message.origin {
+            Origin::Test { by } => (Some(by.clone()), Some("test".to_owned())),
+            Origin::Submitted(_) | Origin::Own(_) => (None, None),
+        };
         AuditEvent {
             event: self.name(now),
             id: job.message.id,
@@ -248,8 +252,8 @@ impl Outcome {
             reason: case.failure().map(|failure| failure.reason.to_string()),
             reply: case.reply().map(RemoteReply::to_string),
             evidence: case.report.evidence.clone(),
-            actor: None,
-            note: None,
+            actor,
+            note,
         }
     }
 

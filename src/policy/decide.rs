@@ -39,7 +39,7 @@ impl<'a> Question<'a> {
                     (None, Some(source.listener.as_str()))
                 }
             },
-            Origin::Own(_) => (None, None),
+            Origin::Own(_) | Origin::Test { .. } => (None, None),
         };
         Self {
             recipient,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::export::Exports;
 use super::logging::LogControl;
 use super::stats::Surveyed;
+use super::test::Tests;
 use crate::control::{
     Answer, PAGE, QueueFilter, QueuedMessage, QueuedRecipient, Request, parse_id,
 };
@@ -22,6 +23,7 @@ pub(super) struct Answers {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: LogControl,
     pub(super) surveyed: Surveyed,
+    pub(super) tests: Tests,
     pub(super) exports: Exports,
 }
 
@@ -33,6 +35,9 @@ impl Answers {
             Request::QueueShow { id } => self.show(&id).await,
             Request::QueueStats => self.stats().await,
             Request::QueueHand { order } => self.hand(order, actor).await,
+            Request::Test { recipient, sender } => {
+                self.test(&recipient, sender.as_deref(), actor).await
+            }
             // The socket's business: it is a stream, not one answer.
             Request::SpoolExport => Err("an export can't be asked for in this way".to_owned()),
             Request::LogLevel { level, seconds } => {

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::outcome::audit::{self, AuditError, AuditFilter, Findings, Link, Record};
 use crate::sys::{Clock, SystemClock};
 use crate::types::units::parse_duration;
-use crate::types::{Course, QueueId, State, Timestamp};
+use crate::types::{Course, Method, QueueId, State, Timestamp, TlsLevel};
 
 /// Which entries.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +75,63 @@ impl fmt::Display for AuditEntry {
 }
 
 impl AuditEntry {
+    /// The state that its recipient came into.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.0.state
+    }
+
+    /// What happened, in a few lines for somebody who waits for it.
+    #[must_use]
+    pub fn story(&self) -> String {
+        let entry = &self.0;
+        let word = |word: Option<&'static str>| word.unwrap_or("nothing");
+        // A hand that reaches in says what it does; of a test message, all else
+        // says that it is one.
+        let note = entry.note.as_deref().filter(|note| *note != "test");
+        let by = entry.actor.as_deref().unwrap_or("postern");
+        let what = note.map_or_else(|| "attempt".to_owned(), |note| format!("{note}, by {by}"));
+        let mut lines = vec![format!("{} {what}", entry.time)];
+        if let Some(remote) = &entry.remote {
+            let method = entry.method.map_or("no method", Method::as_str);
+            lines.push(format!("  at {remote} by {method}"));
+        }
+        for passed in &entry.passed_over {
+            lines.push(format!("  not by {}: {}", passed.method, passed.reason));
+        }
+        if let Some(tls) = &entry.tls {
+            let (version, cipher, group) = (&tls.version, &tls.cipher, &tls.group);
+            lines.push(format!("  {version} {cipher} {group}"));
+            if let Some(certificate) = &tls.certificate {
+                let names = certificate.names.join(" ");
+                let until = certificate.not_after.as_deref().unwrap_or("no date");
+                lines.push(format!("  certificate for {names}, until {until}"));
+                lines.push(format!("  sha256 {}", certificate.sha256));
+            }
+        }
+        if entry.remote.is_some() {
+            let required = word(entry.required.map(TlsLevel::as_str));
+            let achieved = word(entry.achieved.map(TlsLevel::as_str));
+            let tls = entry.tls.as_ref();
+            let by = tls.and_then(|tls| tls.authenticated_by.as_deref());
+            let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+            lines.push(format!("  had to prove {required}, proved {achieved}{by}"));
+        }
+        if let Some(would) = &entry.would {
+            let reason = would.reason.map(|reason| format!(" ({reason})"));
+            let reason = reason.unwrap_or_default();
+            lines.push(format!("  if observe were off: {}{reason}", would.method));
+        }
+        if let Some(reply) = &entry.reply {
+            lines.push(format!("  said \"{reply}\""));
+        }
+        match &entry.reason {
+            Some(reason) => lines.push(format!("  {}: {reason}", entry.state)),
+            None => lines.push(format!("  {}", entry.state)),
+        }
+        lines.join("\n")
+    }
+
     /// Its row of CSV, with the line's end; [`audit::CSV_HEADER`] goes before all.
     #[must_use]
     pub fn csv(&self) -> String {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::probe::ProbeStory;
 use super::run::deliverer;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
@@ -48,6 +49,9 @@ pub struct Story {
     hosts: Vec<HostStory>,
     /// Why there is no host to try.
     no_route: Option<NoRouteStory>,
+    /// What the hosts said, if they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<ProbeStory>,
 }
 
 /// One rule's part.
@@ -86,30 +90,55 @@ struct NoRouteStory {
     status: String,
 }
 
-/// Asks policy and DNS with the configuration in the file, as delivery would.
+/// Asks policy and DNS with the configuration in the file, as delivery would; with
+/// `probe`, also the hosts.
 ///
 /// # Errors
 /// What can't be set up, in words.
-pub fn explain(config: &Config, case: &Case) -> Result<Story, String> {
+pub fn explain(config: &Config, case: &Case, probe: bool) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
-        let question = Question {
-            recipient: &case.recipient,
-            sender: case.sender.as_ref(),
-            account: case.account.as_deref(),
-            listener: case.listener.as_deref(),
-            own_mail: false,
-        };
-        let explanation = deliverer.explain(question).await;
-        Ok(Story::new(&case.recipient, explanation))
+        let question = case.question();
+        if !probe {
+            let explanation = deliverer.explain(question).await;
+            return Ok(Story::new(&case.recipient, explanation));
+        }
+        let (explanation, prospect) = deliverer
+            .probe(question)
+            .await
+            .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
+        let probe = ProbeStory::new(&explanation, prospect);
+        let mut story = Story::new(&case.recipient, explanation);
+        story.probe = Some(probe);
+        Ok(story)
     })
 }
 
+impl Case {
+    /// As policy is asked.
+    pub(super) fn question(&self) -> Question<'_> {
+        Question {
+            recipient: &self.recipient,
+            sender: self.sender.as_ref(),
+            account: self.account.as_deref(),
+            listener: self.listener.as_deref(),
+            own_mail: false,
+        }
+    }
+}
+
 impl Story {
+    /// Whether a message would be delivered now; `None`: nobody was asked.
+    #[must_use]
+    pub fn would_be_delivered(&self) -> Option<bool> {
+        let probe = self.probe.as_ref();
+        probe.map(|probe| probe.outcome == "delivered")
+    }
+
     fn new(recipient: &Mailbox, explanation: Explanation) -> Self {
         let decision = explanation.decision;
         let route = explanation.route;
@@ -146,6 +175,7 @@ impl Story {
                 reason: no.failure.reason.as_str(),
                 status: no.failure.status,
             }),
+            probe: None,
         }
     }
 }
@@ -239,9 +269,10 @@ impl fmt::Display for Story {
             } else {
                 "tried again later"
             };
-            return write!(f, "no host: {} ({}): {then}", no.reason, no.status);
+            write!(f, "no host: {} ({}): {then}", no.reason, no.status)?;
+        } else {
+            write!(f, "hosts, in the order tried:")?;
         }
-        write!(f, "hosts, in the order tried:")?;
         for host in &self.hosts {
             write!(f, "\n  {} {}:{}", host.preference, host.host, host.port)?;
             match host.reason {
@@ -249,6 +280,9 @@ impl fmt::Display for Story {
                 None => write!(f, " {}", host.addresses.join(" "))?,
             }
         }
-        Ok(())
+        match &self.probe {
+            Some(probe) => write!(f, "\n{probe}"),
+            None => Ok(()),
+        }
     }
 }

@@ -24,11 +24,13 @@ mod logging;
 mod metrics;
 mod notify;
 mod observe;
+mod probe;
 mod reload;
 mod run;
 mod signals;
 mod spool;
 mod stats;
+mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
 pub use crate::spool::{
@@ -45,3 +47,4 @@ pub use spool::{
     Import, ImportSummary, Repaired, SpoolWorkError, check_spool, export_spool, import_spool,
     repair_spool, rotate_key,
 };
+pub use test::plan;

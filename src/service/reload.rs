@@ -18,6 +18,7 @@ use super::inspect;
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::run::deliverer;
+use super::test::Tests;
 
 /// What is reloaded, and what is in force.
 pub(super) struct Reloader {
@@ -25,6 +26,7 @@ pub(super) struct Reloader {
     pub(super) ingress: Ingress,
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
+    pub(super) tests: Tests,
     pub(super) observing: Observing,
     pub(super) figures: Arc<Reloads>,
     pub(super) log: LogControl,
@@ -89,6 +91,7 @@ impl Reloader {
             }
         };
         self.queue.renew(renewal).await;
+        self.tests.renew(&config);
         self.log.configure(config.log.level);
         self.observing.tell(&config);
         self.figures.note(true);

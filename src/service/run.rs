@@ -13,6 +13,7 @@ use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::test::Tests;
 use super::{ServeError, addresses, control, handover, logging, metrics, notify};
 use crate::config::Config;
 use crate::delivery::Deliverer;
@@ -84,12 +85,14 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         shutdown: stopping,
     };
     let queue = queue.start();
+    let tests = Tests::new(&config);
     let answers = Answers {
         store: Arc::clone(&store),
         queue: queue.questions(),
         clock,
         log: log.clone(),
         surveyed: Default::default(),
+        tests: tests.clone(),
         exports: Exports::new(Arc::clone(&journal)),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
@@ -117,6 +120,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         ingress,
         queue: queue.questions(),
         outcome,
+        tests,
         observing,
         figures,
         log,

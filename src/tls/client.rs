@@ -26,7 +26,7 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::facts::{CertificateVerdict, Proof, facts_of};
+use super::facts::{CertificateVerdict, Proof, facts_of, issuer_of};
 use crate::sys::{Clock, Stream};
 use crate::types::{Host, Reason};
 
@@ -199,6 +199,7 @@ impl ClientTls {
         let stream = connector.connect(server_name(host)?, stream).await?;
         let proof = Proof {
             facts: facts_of(stream.get_ref().1),
+            issuer: issuer_of(stream.get_ref().1),
             verdict: *recorder.seen(),
         };
         Ok(Secured {

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CommonState, ProtocolVersion};
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::issuer;
 use crate::types::{CertificateFacts, Reason, Timestamp, TlsFacts};
 
 /// DNS names of a certificate kept at most.
@@ -25,6 +26,8 @@ const AFTER_ALL: u64 = 300_000_000_000;
 pub struct Proof {
     /// What was negotiated.
     pub facts: TlsFacts,
+    /// Who issued its certificate, for people to read: `COMMON NAME, ORGANISATION`.
+    pub issuer: Option<String>,
     /// What its certificate is worth.
     pub verdict: CertificateVerdict,
 }
@@ -82,6 +85,12 @@ pub fn facts_of(connection: &CommonState) -> TlsFacts {
             .and_then(|chain| chain.first())
             .map(certificate_facts),
     }
+}
+
+/// Who issued the peer's certificate.
+pub(super) fn issuer_of(connection: &CommonState) -> Option<String> {
+    let certificate = connection.peer_certificates()?.first()?;
+    issuer::words(EndEntityCert::try_from(certificate).ok()?.issuer())
 }
 
 /// `TLSv1.3`, as Postfix logs name it; rustls says `TLSv1_3`.

@@ -10,6 +10,7 @@
 pub mod client;
 pub mod facts;
 pub mod identity;
+mod issuer;
 pub mod server;
 
 pub use client::{ClientTls, HandshakeError, Profile, RootsError, Secured};

@@ -88,6 +88,11 @@ pub enum Origin {
     Submitted(Source),
     /// Written by Postern itself.
     Own(OwnMailKind),
+    /// A test message that an operator has asked for: `postern test`.
+    Test {
+        /// Who, as the system names them.
+        by: String,
+    },
 }
 
 /// What Postern itself writes.

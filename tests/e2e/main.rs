@@ -14,6 +14,7 @@
 //! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `delivery.rs` | that mail arrives as it was handed in |
+//! | `test_message.rs` | what `postern test` tells, and what it sends |
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `observe.rs` | that `[security] observe` delivers past the configuration and tells what that would have done |
 //! | `weak.rs` | that nothing leaves below the level asked for |
@@ -22,6 +23,7 @@
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
 //! | `logging.rs` | that the log has the words of docs/logging.md |
 //! | `prometheus.rs` | that Prometheus takes metrics, rules and the dashboard's queries |
+//! | `probe.rs` | what `explain --probe` says of far sides, and that none hears of mail |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -45,6 +47,7 @@ mod metrics;
 mod observe;
 mod operator;
 mod order;
+mod probe;
 mod prometheus;
 mod queue_hand;
 mod relay;
@@ -54,6 +57,7 @@ mod secrets;
 mod service;
 mod spool;
 mod submit;
+mod test_message;
 mod transcript;
 mod undeliverable;
 mod weak;

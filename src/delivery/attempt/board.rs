@@ -23,6 +23,8 @@ struct Entry<'a> {
     method: Option<Method>,
     evidence: Evidence,
     fate: Option<Fate>,
+    /// A probe found the host that would be given the message.
+    met: bool,
     /// What a host that was reached said that another may say otherwise.
     last: Option<Failure>,
     /// A host was not used because it does not protect as required.
@@ -30,6 +32,10 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    fn is_open(&self) -> bool {
+        self.fate.is_none() && !self.met
+    }
+
     fn saw(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
         self.evidence.achieved = achieved.and_then(Achieved::level);
         self.evidence.authenticated_by = achieved.and_then(Achieved::authenticated_by);
@@ -40,6 +46,12 @@ impl Entry<'_> {
     /// Notes what the configured list has come to, and forgets the rest where
     /// nothing but the configuration stands in the way of a delivery.
     fn observe(&mut self) {
+        if self.met {
+            self.evidence.would = self.method.map(|method| Would {
+                method: method.into(),
+                reason: None,
+            });
+        }
         let Some(fate) = &self.fate else { return };
         self.evidence.would = Would::of(self.method, fate);
         let held_back = match fate {
@@ -72,6 +84,7 @@ impl<'a> Board<'a> {
             method: None,
             evidence: evidence.clone(),
             fate: None,
+            met: false,
             last: None,
             hindered: false,
         });
@@ -84,13 +97,13 @@ impl<'a> Board<'a> {
     pub(super) fn open(&self) -> Vec<usize> {
         let places = self.entries.iter().enumerate();
         places
-            .filter(|(_, entry)| entry.fate.is_none())
+            .filter(|(_, entry)| entry.is_open())
             .map(|(at, _)| at)
             .collect()
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.entries.iter().all(|entry| entry.fate.is_some())
+        !self.entries.iter().any(Entry::is_open)
     }
 
     /// The addresses at these places.
@@ -115,6 +128,14 @@ impl<'a> Board<'a> {
             if let Some(entry) = self.entries.get_mut(*at) {
                 entry.saw(&kept.remote, Some(&kept.achieved));
             }
+        }
+    }
+
+    /// A probe is at the point where `kept` would be given the message.
+    pub(super) fn met(&mut self, kept: &Kept) {
+        for entry in self.each_open() {
+            entry.saw(&kept.remote, Some(&kept.achieved));
+            entry.met = true;
         }
     }
 
@@ -198,7 +219,14 @@ impl<'a> Board<'a> {
     }
 
     fn each_open(&mut self) -> impl Iterator<Item = &mut Entry<'a>> {
-        self.entries.iter_mut().filter(|entry| entry.fate.is_none())
+        self.entries.iter_mut().filter(|entry| entry.is_open())
+    }
+
+    /// What a probe of one recipient came to: the method it ended at, the evidence,
+    /// and its fate; `None`: it would be handed over.
+    pub(super) fn prospect(self) -> Option<(Option<Method>, Evidence, Option<Fate>)> {
+        let entry = self.entries.into_iter().next()?;
+        Some((entry.method, entry.evidence, entry.fate))
     }
 
     /// The reports. `otherwise` is for a recipient that nothing settled, which no

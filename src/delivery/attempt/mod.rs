@@ -10,8 +10,10 @@ mod explain;
 mod kept;
 mod leg;
 mod open;
+mod probe;
 mod transact;
 mod walk;
+mod watch;
 
 use std::sync::Arc;
 
@@ -21,9 +23,12 @@ use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
 use self::leg::Leg;
-use self::walk::Walk;
+pub use self::probe::Prospect;
+use self::walk::{Errand, Walk};
+pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
-use super::{Deliver, Lane, NoRoute, Route, Settings, timeouts};
+use super::timeouts::{self, Patience};
+use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
@@ -116,20 +121,27 @@ impl Deliverer {
         }
     }
 
+    /// What to log in with at the hosts of `route`.
+    fn credentials(&self, host: &Host, route: &Route) -> Option<&Credentials> {
+        match route.fixed {
+            Some(_) => self.router.credentials(host),
+            None => None,
+        }
+    }
+
     async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
         let walk = Walk {
-            job,
+            errand: Errand::Deliver(job),
+            patience: Patience::DELIVERY,
             route,
-            credentials: match route.fixed {
-                Some(_) => self.router.credentials(&job.host),
-                None => None,
-            },
+            credentials: self.credentials(&job.host, route),
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
-            reports.extend(self.walk(&walk, &decision, recipients, lane).await);
+            let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
+            reports.extend(board.reports(&last));
         }
         self.report(job, Some(route.site.clone()), reports)
     }
@@ -151,12 +163,7 @@ impl Deliver for Deliverer {
     fn unroutable<'a>(&'a self, job: &'a Job, why: &'a NoRoute) -> Report {
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
-            let mut board = Board::new(&decision, recipients);
-            nowhere(&mut board, &Leg::configured(&decision, None), why);
-            if let Some(observed) = Leg::observed(&decision, None) {
-                board.observe();
-                nowhere(&mut board, &observed, why);
-            }
+            let board = unrouted(&decision, recipients, why);
             reports.extend(board.reports(&why.failure));
         }
         self.report(job, None, reports)
@@ -178,6 +185,21 @@ impl Deliver for Deliverer {
             }
         })
     }
+}
+
+/// What follows for recipients whose host has no route.
+fn unrouted<'a>(
+    decision: &Decision,
+    recipients: Vec<&'a JobRecipient>,
+    why: &NoRoute,
+) -> Board<'a> {
+    let mut board = Board::new(decision, recipients);
+    nowhere(&mut board, &Leg::configured(decision, None), why);
+    if let Some(observed) = Leg::observed(decision, None) {
+        board.observe();
+        nowhere(&mut board, &observed, why);
+    }
+    board
 }
 
 #[cfg(test)]

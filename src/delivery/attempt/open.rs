@@ -3,8 +3,9 @@
 //! Owns the steps resolve, dial, greet, handshake, judge, greet again, log in.
 //! Holds always: what the handshake proved is held against what is required
 //! before another word is said (`MAIL` needs a permit besides); one host has one
-//! verdict, in which an address that answered outweighs one that did not. Called
-//! by `walk`.
+//! verdict, in which an address that answered outweighs one that did not; a probe
+//! looks at the addresses behind that verdict too, and logs in nowhere. Called by
+//! `walk`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,11 +14,13 @@ use zeroize::Zeroizing;
 
 use super::Deliverer;
 use super::kept::Kept;
+use super::watch::{Sighting, Watch};
 use crate::assurance::{self, Judged};
 use crate::delivery::connection::Connection;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::session::{Login, greeting_name};
-use crate::delivery::{Credentials, Hop, dial, timeouts};
+use crate::delivery::timeouts::Patience;
+use crate::delivery::{Credentials, Hop, dial};
 use crate::dns::Answer;
 use crate::sys::Stream;
 use crate::tls::{Profile, Proof};
@@ -58,6 +61,9 @@ pub(super) struct Purpose<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// When no further address is begun with.
     pub(super) until: Instant,
+    pub(super) patience: Patience,
+    /// Who looks on, if this is a probe.
+    pub(super) watch: Option<&'a Watch>,
 }
 
 impl Deliverer {
@@ -66,6 +72,9 @@ impl Deliverer {
     /// # Errors
     /// A [`Refusal`] with the host's verdict.
     pub(super) async fn open(&self, hop: &Hop, purpose: Purpose<'_>) -> Result<Kept, Refusal> {
+        if let Some(watch) = purpose.watch {
+            watch.begins(hop, purpose.method, purpose.required);
+        }
         let mut refusal = Refusal {
             verdict: Verdict::Unknown(failure::ours(Reason::Unreachable, Stage::Connect)),
             remote: Remote {
@@ -81,6 +90,35 @@ impl Deliverer {
                 return Err(refusal);
             }
         };
+        let mut addresses = addresses.into_iter();
+        let opened = self.open_first(hop, &mut addresses, purpose, refusal).await;
+        if purpose.watch.is_some() {
+            self.look_at(hop, addresses, purpose).await;
+        }
+        opened
+    }
+
+    /// Looks at addresses that don't count any more.
+    async fn look_at(&self, hop: &Hop, rest: std::vec::IntoIter<IpAddr>, purpose: Purpose<'_>) {
+        for ip in rest {
+            if Instant::now() >= purpose.until {
+                break;
+            }
+            let address = SocketAddr::new(ip, hop.port);
+            if let Ok(kept) = self.open_address(hop, address, purpose).await {
+                kept.hang_up().await;
+            }
+        }
+    }
+
+    /// The first of the addresses that serves, or what they say together.
+    async fn open_first(
+        &self,
+        hop: &Hop,
+        addresses: &mut std::vec::IntoIter<IpAddr>,
+        purpose: Purpose<'_>,
+        mut refusal: Refusal,
+    ) -> Result<Kept, Refusal> {
         let mut answered: Option<Failure> = None;
         for ip in addresses {
             if Instant::now() >= purpose.until {
@@ -157,13 +195,32 @@ impl Deliverer {
         purpose: Purpose<'_>,
         profile: Profile,
     ) -> Result<Kept, Fault> {
-        let (stream, source) = self.dial(address).await?;
+        let mut seen = Sighting::at(address, profile);
+        let result = self.ready(hop, address, purpose, profile, &mut seen).await;
+        if let Some(watch) = purpose.watch {
+            seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
+            watch.saw(seen);
+        }
+        result
+    }
+
+    async fn ready(
+        &self,
+        hop: &Hop,
+        address: SocketAddr,
+        purpose: Purpose<'_>,
+        profile: Profile,
+        seen: &mut Sighting,
+    ) -> Result<Kept, Fault> {
+        let (stream, source) = self.dial(address, purpose.patience, seen).await?;
         let name = greeting_name(&self.settings.hostname, self.own_address(address, source));
-        let (connection, ready) = Connection::greet(stream, name).await;
+        let (connection, ready) = Connection::greet(stream, name, purpose.patience).await;
+        seen.banner = connection.greeting();
         if let Err(failure) = ready {
             connection.quit().await;
             return Err(failure.into());
         }
+        seen.starttls = Some(connection.offers_starttls());
         let (mut connection, judged) = match purpose.method {
             Method::Cleartext => (
                 connection,
@@ -172,9 +229,9 @@ impl Deliverer {
                     unproven: None,
                 },
             ),
-            Method::Tls => self.secure(connection, hop, purpose, profile).await?,
+            Method::Tls => self.secure(connection, hop, purpose, profile, seen).await?,
         };
-        if let Some(credentials) = purpose.credentials {
+        if let Some(credentials) = purpose.credentials.filter(|_| purpose.watch.is_none()) {
             let permit = permit(purpose.required, &judged.achieved)?;
             let login = read_login(credentials).await?;
             if let Err(failure) = connection.log_in(permit, login).await {
@@ -208,6 +265,7 @@ impl Deliverer {
         hop: &Hop,
         purpose: Purpose<'_>,
         profile: Profile,
+        seen: &mut Sighting,
     ) -> Result<(Connection, Judged), Fault> {
         if connection.is_masked() {
             tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
@@ -221,7 +279,7 @@ impl Deliverer {
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
-        let judged = judge(proof, purpose)?;
+        let judged = judge(proof, purpose, seen)?;
         match connection.greet_again().await {
             Ok(()) => Ok((connection, judged)),
             Err(failure) => {
@@ -234,15 +292,20 @@ impl Deliverer {
     async fn dial(
         &self,
         address: SocketAddr,
+        patience: Patience,
+        seen: &mut Sighting,
     ) -> Result<(Box<dyn Stream>, Option<IpAddr>), Failure> {
         let source = self.pick_source(address.ip());
         let dialled = timeout(
-            timeouts::limit(Stage::Connect),
+            patience.limit(Stage::Connect),
             self.dialler.dial(address, source),
         );
         match dialled.await {
             Ok(Ok(stream)) => Ok((stream, source)),
-            Ok(Err(_)) => Err(failure::ours(Reason::Unreachable, Stage::Connect)),
+            Ok(Err(error)) => {
+                seen.detail = Some(error.to_string());
+                Err(failure::ours(Reason::Unreachable, Stage::Connect))
+            }
             Err(_) => Err(failure::ours(Reason::TimedOut, Stage::Connect)),
         }
     }
@@ -265,9 +328,11 @@ impl Deliverer {
 }
 
 /// Holds what was proven against what is required.
-fn judge(proof: Proof, purpose: Purpose<'_>) -> Result<Judged, Fault> {
+fn judge(proof: Proof, purpose: Purpose<'_>, seen: &mut Sighting) -> Result<Judged, Fault> {
+    seen.proof = Some(proof.clone());
     let judged = assurance::judge(proof, purpose.fixed)
         .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
+    seen.achieved = Some(judged.achieved.clone());
     match permit(purpose.required, &judged.achieved) {
         Ok(_) => Ok(judged),
         Err(shortfall) => Err(Fault {

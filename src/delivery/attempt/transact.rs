@@ -12,7 +12,7 @@ use super::kept::Kept;
 use super::walk::Walk;
 use crate::delivery::failure;
 use crate::delivery::session::{Outcome, Transaction};
-use crate::types::{Permit, Required};
+use crate::types::{Job, Permit, Required};
 
 /// Recipients in one transaction.
 const RECIPIENTS_MAX: usize = 100;
@@ -25,6 +25,7 @@ const RECIPIENTS_MAX: usize = 100;
 /// word was answered leaves the board as it was, for a fresh one.
 pub(super) async fn transact(
     mut kept: Box<Kept>,
+    job: &Job,
     walk: &Walk<'_>,
     required: &Required,
     board: &mut Board<'_>,
@@ -32,7 +33,6 @@ pub(super) async fn transact(
     let reused = kept.messages > 0;
     let mut waiting = board.open();
     let mut first = true;
-    let job = walk.job;
     while !waiting.is_empty() && Instant::now() < walk.until {
         let rest = waiting.split_off(waiting.len().min(RECIPIENTS_MAX));
         let batch = std::mem::replace(&mut waiting, rest);

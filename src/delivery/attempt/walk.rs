@@ -5,8 +5,9 @@
 //! and none is unknown; `cleartext` only if each of them definitely has no TLS. While
 //! the configuration is only observed, its list is walked as ever, and then another
 //! one for those whom nothing but the want of protection kept from a host: so what is
-//! said to have happened otherwise is what this code would have done.
-//! Called by `Deliverer::attempt`.
+//! said to have happened otherwise is what this code would have done. A probe walks
+//! the same way, and where the transaction would begin it says QUIT.
+//! Called by `Deliverer::attempt` and `probe`.
 
 use tokio::time::Instant;
 
@@ -16,11 +17,13 @@ use super::kept::Kept;
 use super::leg::Leg;
 use super::open::Purpose;
 use super::transact::transact;
+use super::watch::Watch;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
-use crate::delivery::{Credentials, Hop, Lane, Route, timeouts};
+use crate::delivery::timeouts::{self, Patience};
+use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
-use crate::types::{Failure, Job, JobRecipient, Method, Reason, RecipientReport, Required, Stage};
+use crate::types::{Failure, Job, JobRecipient, Method, Reason, Required, Stage};
 
 /// What all hosts together say about a method.
 #[derive(Default)]
@@ -72,9 +75,19 @@ impl Tally {
     }
 }
 
-/// What the walk needs to know of the job besides its recipients.
+/// What is done where a host proves what is required.
+#[derive(Clone, Copy)]
+pub(super) enum Errand<'a> {
+    /// It is given the message.
+    Deliver(&'a Job),
+    /// It is left alone, and all other hosts and addresses are looked at as well.
+    Probe(&'a Watch),
+}
+
+/// What the walk needs to know besides its recipients.
 pub(super) struct Walk<'a> {
-    pub(super) job: &'a Job,
+    pub(super) errand: Errand<'a>,
+    pub(super) patience: Patience,
     pub(super) route: &'a Route,
     pub(super) credentials: Option<&'a Credentials>,
     /// When no further host or address is begun with.
@@ -84,15 +97,25 @@ pub(super) struct Walk<'a> {
     pub(super) observing: bool,
 }
 
+impl Walk<'_> {
+    fn watch(&self) -> Option<&Watch> {
+        match self.errand {
+            Errand::Deliver(_) => None,
+            Errand::Probe(watch) => Some(watch),
+        }
+    }
+}
+
 impl Deliverer {
-    /// One group: recipients with the same decision.
-    pub(super) async fn walk(
+    /// One group: recipients with the same decision. With the board comes why the
+    /// last method was not the way.
+    pub(super) async fn walk<'a>(
         &self,
         walk: &Walk<'_>,
         decision: &Decision,
-        recipients: Vec<&JobRecipient>,
+        recipients: Vec<&'a JobRecipient>,
         lane: &mut Lane,
-    ) -> Vec<RecipientReport> {
+    ) -> (Board<'a>, Failure) {
         let mut board = Board::new(decision, recipients);
         let configured = Leg::configured(decision, walk.credentials);
         let first = Walk {
@@ -104,13 +127,13 @@ impl Deliverer {
             board.observe();
             if !board.is_settled() {
                 let walk = Walk {
-                    until: Instant::now() + timeouts::ATTEMPT / 2,
+                    until: walk.patience.until(timeouts::ATTEMPT / 2),
                     ..*walk
                 };
                 last = self.follow(&walk, &observed, &mut board, lane).await;
             }
         }
-        board.reports(&last)
+        (board, last)
     }
 
     /// One list, to its end, for all who are open. Gives the failure that came last.
@@ -124,6 +147,9 @@ impl Deliverer {
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
         let mut cleartext_shut = None;
         for method in leg.methods() {
+            if board.is_settled() {
+                break;
+            }
             if let (Method::Cleartext, Some(reason)) = (method, cleartext_shut) {
                 board.pass_over(*method, reason);
                 continue;
@@ -170,10 +196,12 @@ impl Deliverer {
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
             until: walk.until,
+            patience: walk.patience,
+            watch: walk.watch(),
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
-            if board.is_settled() {
+            if board.is_settled() && purpose.watch.is_none() {
                 break;
             }
             if tried == HOSTS_MAX || Instant::now() >= walk.until {
@@ -189,11 +217,12 @@ impl Deliverer {
                 tally.add(Verdict::Unmet(failure));
                 continue;
             }
-            match self.open(hop, purpose).await {
-                Ok(kept) => {
-                    let after = transact(Box::new(kept), walk, required, board).await;
-                    keep(lane, after).await;
-                }
+            let opened = self.open(hop, purpose).await;
+            if let Some(watch) = purpose.watch {
+                watch.judged(opened.as_ref().err().map(|refusal| &refusal.verdict));
+            }
+            match opened {
+                Ok(kept) => self.serve(kept, walk, required, board, lane).await,
                 Err(refusal) => {
                     board.tried(&refusal.remote, refusal.achieved.as_deref());
                     tally.add(refusal.verdict);
@@ -201,6 +230,29 @@ impl Deliverer {
             }
         }
         tally
+    }
+
+    /// Does the errand at a host that proves what is required.
+    async fn serve(
+        &self,
+        kept: Kept,
+        walk: &Walk<'_>,
+        required: &Required,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) {
+        match walk.errand {
+            Errand::Deliver(job) => {
+                let after = transact(Box::new(kept), job, walk, required, board).await;
+                keep(lane, after).await;
+            }
+            Errand::Probe(_) => {
+                if kept.reaches(required) {
+                    board.met(&kept);
+                }
+                kept.hang_up().await;
+            }
+        }
     }
 
     /// Uses the lane's connection if it fits this message, by a new permit.
@@ -212,13 +264,16 @@ impl Deliverer {
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) {
+        let Errand::Deliver(job) = walk.errand else {
+            return;
+        };
         let kept = lane.kept.take_if(|kept| {
             kept.is_fit()
                 && kept.fits(walk.route, method, walk.credentials)
                 && kept.reaches(required)
         });
         let Some(kept) = kept else { return };
-        let after = transact(kept, walk, required, board).await;
+        let after = transact(kept, job, walk, required, board).await;
         keep(lane, after).await;
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Session {
     offers: Extensions,
     /// The EHLO reply, where it shows that STARTTLS was masked.
     masked: Option<RemoteReply>,
+    /// The code of the greeting.
+    greeting: Option<u16>,
     secured: bool,
     /// A transaction is still open at the far side, so RSET comes first. A clean
     /// session sends none: some count it as junk (pitfall E19).
@@ -96,6 +98,7 @@ impl Session {
             event: None,
             offers: Extensions::default(),
             masked: None,
+            greeting: None,
             secured: false,
             dirty: false,
             replies: 0,
@@ -207,6 +210,16 @@ impl Session {
         self.masked.is_some()
     }
 
+    /// The code of the greeting, once it is there.
+    pub(crate) fn greeting(&self) -> Option<u16> {
+        self.greeting
+    }
+
+    /// Whether the last EHLO reply offers STARTTLS.
+    pub(crate) fn offers_starttls(&self) -> bool {
+        self.offers.starttls
+    }
+
     /// The handshake is done: all that was learnt in the clear is forgotten, and
     /// EHLO is said anew (RFC 3207 section 4.2).
     pub(crate) fn secured(&mut self) {
@@ -264,6 +277,9 @@ impl Session {
     }
 
     fn on_reply(&mut self, reply: &FarReply) {
+        if matches!(self.state, State::Greeting) {
+            self.greeting = Some(reply.code());
+        }
         match &mut self.state {
             State::Transaction(exchange) => {
                 let progress = exchange.on_reply(reply, &mut self.output);

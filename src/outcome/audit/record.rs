@@ -44,7 +44,7 @@ pub struct Record {
     pub achieved: Option<TlsLevel>,
     /// Each method that was passed over, with why.
     pub passed_over: Vec<PassedOver>,
-    /// Who did it by hand; `null`: nobody.
+    /// Who did it by hand, or asked for the test message; `null`: nobody.
     #[serde(default)]
     pub actor: Option<String>,
     /// What was done by hand, and why.

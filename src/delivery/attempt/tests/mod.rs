@@ -4,6 +4,7 @@ mod fallback;
 mod far_side;
 mod lanes;
 mod observe;
+mod probe;
 mod replies;
 mod waiting;
 
