@@ -123,9 +123,12 @@ impl Dispatcher {
         let Some(mut inbox) = self.inbox.take() else {
             return;
         };
-        let mut stop = std::pin::pin!(shutdown.wait_for(|stop| *stop));
+        let mut stop = std::pin::pin!(async {
+            // An error says that it was dropped, which means the same.
+            let _ = shutdown.wait_for(|stop| *stop).await;
+        });
         tokio::select! {
-            _ = &mut stop => return,
+            () = &mut stop => return turn_away(questions).await,
             () = self.prepare() => {}
         }
         let mut batch = Vec::with_capacity(FRESH_BATCH);
@@ -134,7 +137,7 @@ impl Dispatcher {
             self.advance();
             let wake = self.next_wake();
             tokio::select! {
-                _ = &mut stop => break,
+                () = &mut stop => break,
                 count = fresh.recv_many(&mut batch, FRESH_BATCH), if feeding => {
                     feeding = count > 0;
                     self.take_fresh(&mut batch);
@@ -148,6 +151,7 @@ impl Dispatcher {
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
+        turn_away(questions).await;
         self.drain(inbox).await;
     }
 
@@ -371,4 +375,11 @@ impl Dispatcher {
         }
         self.tasks.shutdown().await;
     }
+}
+
+/// Drops what is asked at the end, so that nobody waits for an answer: a question
+/// on its way while the receiver is dropped would stay in the channel.
+async fn turn_away(mut questions: mpsc::Receiver<Question>) {
+    questions.close();
+    while questions.recv().await.is_some() {}
 }
