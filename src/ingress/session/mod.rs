@@ -18,6 +18,8 @@ mod tests;
 #[cfg(test)]
 mod tests_data;
 #[cfg(test)]
+mod tests_dialogs;
+#[cfg(test)]
 mod tests_property;
 mod transaction;
 

@@ -1,0 +1,150 @@
+//! Dialogs with far sides, a file a case: `tests/dialogs/egress`, where README.md
+//! tells the format. A case is added without touching code.
+
+use std::path::Path;
+
+use super::*;
+
+/// A case as its file has it.
+struct Dialog {
+    hosts: Vec<FarSide>,
+    recipients: Vec<String>,
+    methods: Option<Vec<String>>,
+    level: TlsLevel,
+    /// What must come of it, each a line without its `=> `.
+    expected: Vec<String>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_dialog_ends_as_its_file_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs/egress");
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 30, "only {} dialogs", paths.len());
+    let mut wrong = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for fault in play(&text).await {
+            wrong.push(format!("{name}: {fault}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Plays a dialog; gives what came out otherwise than expected.
+async fn play(text: &str) -> Vec<String> {
+    let ca = Ca::new();
+    let dialog = read(text, &ca);
+    assert!(!dialog.expected.is_empty(), "nothing is expected");
+    let hosts: Vec<&FarSide> = dialog.hosts.iter().collect();
+    let mut world = World::new(ca, &hosts).level(dialog.level);
+    if let Some(methods) = &dialog.methods {
+        world = world.methods(&methods.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let recipients: Vec<&str> = dialog.recipients.iter().map(String::as_str).collect();
+    let report = world.attempt(&recipients).await;
+    let fates = fates(&report);
+    let mut wrong = Vec::new();
+    for expected in &dialog.expected {
+        let found = find(expected, &dialog, &fates);
+        if found != *expected {
+            wrong.push(format!("expected \"{expected}\", found \"{found}\""));
+        }
+    }
+    wrong
+}
+
+/// What is the case, in the words of an expectation.
+fn find(expected: &str, dialog: &Dialog, fates: &[String]) -> String {
+    let counts = |count: &dyn Fn(&FarSide) -> usize| {
+        let counts: Vec<_> = dialog.hosts.iter().map(|h| count(h).to_string()).collect();
+        counts.join(" ")
+    };
+    match expected.split_once(' ').unwrap() {
+        ("connections", _) => format!("connections {}", counts(&FarSide::connections)),
+        ("messages", _) => format!("messages {}", counts(&messages)),
+        ("never", verb) => match dialog.hosts.iter().any(|host| host.heard_any(verb)) {
+            true => format!("heard {verb}"),
+            false => expected.to_owned(),
+        },
+        ("heard", verb) => match dialog.hosts.iter().any(|host| host.heard_any(verb)) {
+            true => expected.to_owned(),
+            false => format!("never {verb}"),
+        },
+        (recipient, _) => {
+            let at = dialog.recipients.iter().position(|r| r == recipient);
+            let at = at.unwrap_or_else(|| panic!("{recipient} is no recipient"));
+            format!("{recipient} {}", fates[at])
+        }
+    }
+}
+
+/// Messages that a host got; a dot alone takes back a DATA (E9) and is none.
+fn messages(host: &FarSide) -> usize {
+    let bodies = host.bodies();
+    bodies.iter().filter(|body| *body != b".\r\n").count()
+}
+
+fn read(text: &str, ca: &Ca) -> Dialog {
+    let mut dialog = Dialog {
+        hosts: Vec::new(),
+        recipients: vec!["a".to_owned()],
+        methods: None,
+        level: TlsLevel::Encrypted,
+        expected: Vec::new(),
+    };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    for line in text.lines().map(str::trim_end) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "host" => {
+                let host = host(rest, dialog.hosts.len() + 1, ca);
+                dialog.hosts.push(host);
+            }
+            "to" => dialog.recipients = words(rest),
+            "methods" => dialog.methods = Some(words(rest)),
+            "level" => dialog.level = level(rest),
+            "=>" => dialog.expected.push(rest.to_owned()),
+            verb => {
+                let host = dialog.hosts.pop().expect("a host before its replies");
+                let reply = rest.replace("\\r", "\r").replace("\\n", "\n");
+                dialog.hosts.push(host.says(verb, &[&reply]));
+            }
+        }
+    }
+    dialog
+}
+
+/// `tls`, `untrusted` (a certificate of nobody's) or `plain`, then what EHLO offers.
+fn host(line: &str, number: usize, ca: &Ca) -> FarSide {
+    let mut words = line.split(", ");
+    let name = format!("mx{number}.b.example");
+    let tls = match words.next().unwrap() {
+        "tls" => ca.tls(&name),
+        "wrong-name" => ca.tls("other.example"),
+        "untrusted" => Ca::new().tls(&name),
+        "plain" => None,
+        other => panic!("\"{other}\" is no kind of host"),
+    };
+    let offers: Vec<&str> = words.collect();
+    match offers.is_empty() {
+        true => FarSide::new(tls),
+        false => FarSide::offering(tls, &offers),
+    }
+}
+
+fn level(word: &str) -> TlsLevel {
+    match word {
+        "encrypted" => TlsLevel::Encrypted,
+        "authenticated" => TlsLevel::Authenticated,
+        other => panic!("\"{other}\" is no level"),
+    }
+}

@@ -1,0 +1,152 @@
+//! Dialogs with clients, a file a case: `tests/dialogs/ingress`, where README.md
+//! tells the format. Each is played line by line, then octet by octet, and must
+//! come to the same. A case is added without touching code.
+
+use std::path::Path;
+
+use super::testing::*;
+use crate::ingress::settings::ListenerKind;
+
+#[test]
+fn every_dialog_goes_as_its_file_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs/ingress");
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 20, "only {} dialogs", paths.len());
+    let mut wrong = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for by_octets in [false, true] {
+            if let Err(fault) = play(&text, by_octets) {
+                wrong.push(format!("{name}, octet by octet: {by_octets}: {fault}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Plays a dialog up to the first thing that goes otherwise.
+fn play(text: &str, by_octets: bool) -> Result<(), String> {
+    let mut driven = None;
+    let mut heard = String::new();
+    for line in text.lines() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if word == "listener" {
+            driven = Some(session(rest));
+            continue;
+        }
+        let driven = driven.as_mut().expect("a listener first");
+        match word {
+            // A whole line; or octets as they are, to be cut in the midst of one.
+            "C:" => heard += &say(driven, &(unescape(rest) + "\r\n"), by_octets),
+            "C>" => heard += &say(driven, &unescape(rest), by_octets),
+            "S:" => {
+                let (said, left) = heard
+                    .split_once("\r\n")
+                    .ok_or_else(|| format!("expected \"{rest}\", and nothing was said"))?;
+                if !said.starts_with(rest) {
+                    return Err(format!("expected \"{rest}\", and \"{said}\" was said"));
+                }
+                heard = left.to_owned();
+            }
+            "=>" => expect(rest, driven)?,
+            other => panic!("\"{other}\" begins no line of a dialog"),
+        }
+    }
+    match heard.is_empty() {
+        true => Ok(()),
+        false => Err(format!("\"{heard}\" was said too")),
+    }
+}
+
+fn session(kind: &str) -> Driven {
+    match kind {
+        "submission" => Driven::submission(),
+        "submissions" => Driven::with(rules(ListenerKind::Submissions), Some(secured())),
+        "logged-in" => Driven::logged_in(),
+        "relay" => Driven::relay(),
+        other => panic!("\"{other}\" is no kind of listener"),
+    }
+}
+
+fn say(driven: &mut Driven, octets: &str, by_octets: bool) -> String {
+    // Escapes stand for octets, so characters up to 255 are taken for these.
+    let octets: Vec<u8> = octets.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    match by_octets {
+        true => driven.trickle(octets),
+        false => driven.say(octets),
+    }
+}
+
+/// `\r`, `\n`, `\t`, `\0`, `\\`, `\xNN`, and `\*N` for the character after it N times.
+fn unescape(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match rest.next().expect("something behind a backslash") {
+            'r' => out.push('\r'),
+            'n' => out.push('\n'),
+            't' => out.push('\t'),
+            '0' => out.push('\0'),
+            'x' => {
+                let digits: String = rest.by_ref().take(2).collect();
+                out.push(char::from(u8::from_str_radix(&digits, 16).unwrap()));
+            }
+            '*' => {
+                let count: String = rest.by_ref().take_while(|c| *c != ' ').collect();
+                let what = rest.next().expect("a character to repeat");
+                out.extend(std::iter::repeat_n(what, count.parse().unwrap()));
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn expect(what: &str, driven: &Driven) -> Result<(), String> {
+    let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
+    let last = || driven.commits.last().ok_or("no message was taken");
+    let found = match word {
+        "messages" => driven.commits.len().to_string(),
+        "closed" => driven.closed.to_string(),
+        "sender" => {
+            let sender = &last()?.0.envelope.sender;
+            sender.as_ref().map(ToString::to_string).unwrap_or_default()
+        }
+        "recipients" => {
+            let recipients = &last()?.0.envelope.recipients;
+            let texts: Vec<_> = recipients.iter().map(ToString::to_string).collect();
+            texts.join(" ")
+        }
+        "ends" => {
+            let (wanted, body) = (unescape(rest), &last()?.1);
+            return match body.ends_with(&wanted) {
+                true => Ok(()),
+                false => Err(format!("the message ends otherwise: {body:?}")),
+            };
+        }
+        "lacks" => {
+            return match last()?.1.contains(&unescape(rest)) {
+                true => Err(format!("\"{rest}\" is in the message")),
+                false => Ok(()),
+            };
+        }
+        other => panic!("\"{other}\" can't be expected"),
+    };
+    match found == rest {
+        true => Ok(()),
+        false => Err(format!("expected \"{what}\", found \"{found}\"")),
+    }
+}
