@@ -4,148 +4,15 @@
 // A test may fail by panicking.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+mod delivery_support;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use postern::delivery::{Credentials, Deliver, Deliverer, Lane, Prefer, RouteSettings, Settings};
-use postern::dns::DnsResolver;
-use postern::policy::{self, Policy};
-use postern::sys::{SystemClock, SystemEntropy, TcpDialler};
-use postern::types::{
-    AuthenticatedBy, BodyType, Domain, Envelope, Fate, Host, Job, JobRecipient, Mailbox,
-    MemoryBody, Message, MessageFacts, MethodsList, Origin, Principal, Protocol, QueueId, Report,
-    Source, Timestamp, TlsLevel,
-};
-use postern_lab::{
-    Ca, DnsServer, Identity, SmtpBuilder, SmtpServer, TlsVersion, free_port, loopback,
-};
+use postern::delivery::{Credentials, RouteSettings, Settings};
+use postern::types::{AuthenticatedBy, Host, TlsLevel};
+use postern_lab::{Ca, Identity, SmtpBuilder, TlsVersion};
 
-/// One domain, one MX host, and a relay that wants to reach it.
-struct World {
-    ca: Ca,
-    dns: DnsServer,
-    mx: SmtpServer,
-    folder: tempfile::TempDir,
-}
-
-const MX: &str = "mx.clinic.example";
-
-impl World {
-    fn new(bend: impl FnOnce(SmtpBuilder, &Ca) -> SmtpBuilder) -> Self {
-        let ca = Ca::new();
-        let (ip, port) = (loopback(), free_port());
-        let good = SmtpServer::builder((ip, port).into())
-            .name(MX)
-            .identity(ca.issue(&[MX]));
-        let mx = bend(good, &ca).start();
-        let dns = DnsServer::start("127.0.0.1:0".parse().unwrap());
-        dns.mx("clinic.example", 10, MX).a(MX, ip);
-        let folder = tempfile::tempdir().unwrap();
-        ca.write_pem(folder.path().join("ca.pem"));
-        Self {
-            ca,
-            dns,
-            mx,
-            folder,
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            hostname: Domain::parse("relay.example").unwrap(),
-            port: self.mx.addr().port(),
-            sources: vec![],
-            prefer: Prefer::Ipv6,
-            // The lab lives on loopback.
-            blocked: vec![],
-            own_addresses: vec![],
-            routes: vec![],
-            roots: vec![self.folder.path().join("ca.pem")],
-        }
-    }
-
-    fn deliverer(&self, settings: Settings, level: TlsLevel, methods: &[&str]) -> Deliverer {
-        let mut policy = policy::Settings::default();
-        policy.default.tls_level = level;
-        policy.default.methods = MethodsList::parse(methods).unwrap();
-        let dns = postern::dns::Settings {
-            servers: vec![self.dns.addr()],
-        };
-        Deliverer::new(
-            settings,
-            Arc::new(Policy::new(policy, "0123456789abcdef".into())),
-            Arc::new(DnsResolver::new(&dns).unwrap()),
-            Arc::new(TcpDialler),
-            Arc::new(SystemClock),
-            Arc::new(SystemEntropy::default()),
-        )
-        .unwrap()
-    }
-
-    /// One attempt at this level.
-    async fn attempt(&self, level: TlsLevel) -> Report {
-        let deliverer = self.deliverer(self.settings(), level, &["tls", "bounce"]);
-        attempt(&deliverer, &job()).await
-    }
-
-    fn saw(&self, verb: &str) -> bool {
-        self.mx.commands().iter().any(|line| line.contains(verb))
-    }
-}
-
-async fn attempt(deliverer: &Deliverer, job: &Job) -> Report {
-    let route = deliverer.route(&job.host).await.unwrap();
-    let mut lane = Lane::default();
-    let report = deliverer.attempt(job, &route, &mut lane).await;
-    deliverer.hang_up(lane).await;
-    report
-}
-
-fn job() -> Job {
-    let recipient = Mailbox::parse("nurse@clinic.example").unwrap();
-    let body = MemoryBody::new([Bytes::from_static(b"Subject: x\r\n\r\n.dot\r\nend")]);
-    let message = Message {
-        id: QueueId::new(Timestamp::from_micros(1), [0; 4]),
-        received_at: Timestamp::from_micros(1),
-        origin: Origin::Submitted(Source {
-            principal: Principal::Account("a".into()),
-            listener: "[::]:587".into(),
-            client: "198.51.100.1".parse().unwrap(),
-            protocol: Protocol::Esmtpsa,
-        }),
-        envelope: Envelope {
-            sender: Some(Mailbox::parse("s@a.example").unwrap()),
-            recipients: vec![recipient.clone()],
-            body: BodyType::SevenBit,
-        },
-        facts: MessageFacts {
-            size: postern::types::Body::size(&body),
-            eight_bit: false,
-            message_id: None,
-        },
-    };
-    Job {
-        host: recipient.host().clone(),
-        message: Arc::new(message),
-        body: Arc::new(body),
-        recipients: vec![JobRecipient {
-            index: 0,
-            mailbox: recipient,
-            attempts: 0,
-            delay_told: false,
-        }],
-    }
-}
-
-fn fate(report: &Report) -> String {
-    match &report.recipients[0].fate {
-        Fate::Delivered(_) => "delivered".into(),
-        Fate::Deferred(failure) => format!("deferred {}", failure.reason),
-        Fate::Bounced(failure) => format!("bounced {}", failure.reason),
-        Fate::Dropped(failure) => format!("dropped {}", failure.reason),
-    }
-}
+use delivery_support::*;
 
 /// What is bent, what comes of it at `encrypted` and at `authenticated`.
 type Case = (

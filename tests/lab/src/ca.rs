@@ -1,6 +1,6 @@
 //! A little certificate authority: makes the certificates that servers and clients in a test show.
 //!
-//! Keys are ECDSA P-256 unless [`Ca::rsa`] asks for RSA, which comes from OpenSSL because rcgen
+//! Keys are ECDSA P-256 unless another kind is asked for; RSA comes from OpenSSL because rcgen
 //! can't make small RSA keys and the static RSA key exchange needs an RSA certificate. The expired
 //! and the not yet valid certificates are right in everything but their dates, so that a test
 //! which refuses them knows why.
@@ -15,8 +15,9 @@ use openssl::sha::sha256;
 use openssl::sign::Signer;
 use openssl::x509::X509;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SignatureAlgorithm, SigningKey, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData,
+    SignatureAlgorithm, SigningKey, date_time_ymd,
 };
 
 /// A certificate authority with a root of its own.
@@ -25,6 +26,8 @@ use rcgen::{
 #[derive(Clone)]
 pub struct Ca {
     root: Arc<CertifiedIssuer<'static, KeyPair>>,
+    /// Certificates between a server's and the root's, PEM.
+    between: String,
     keys: KeyKind,
 }
 
@@ -62,15 +65,54 @@ impl Ca {
         let root = CertifiedIssuer::self_signed(params, key).expect("a root can be made");
         Ca {
             root: Arc::new(root),
+            between: String::new(),
             keys: KeyKind::P256,
         }
     }
 
     /// The same authority, whose certificates from now on have RSA keys of so many bits.
     pub fn rsa(&self, bits: u32) -> Ca {
+        self.with_keys(KeyKind::Rsa(bits))
+    }
+
+    /// The same with ECDSA P-384 keys.
+    pub fn p384(&self) -> Ca {
+        self.with_keys(KeyKind::P384)
+    }
+
+    /// The same with Ed25519 keys.
+    pub fn ed25519(&self) -> Ca {
+        self.with_keys(KeyKind::Ed25519)
+    }
+
+    fn with_keys(&self, keys: KeyKind) -> Ca {
         Ca {
-            root: self.root.clone(),
-            keys: KeyKind::Rsa(bits),
+            keys,
+            ..self.clone()
+        }
+    }
+
+    /// An authority below this one, whose certificates come with its own behind them. With a
+    /// domain it may issue for names in that alone (RFC 5280 section 4.2.1.10).
+    pub fn intermediate(&self, domain: Option<&str>) -> Ca {
+        let mut params = CertificateParams::default();
+        let name = "Postern lab intermediate";
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.name_constraints = domain.map(|domain| NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
+            excluded_subtrees: vec![],
+        });
+        let key = KeyPair::generate().expect("a P-256 key can be made");
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.root)
+            .expect("an intermediate can be issued");
+        Ca {
+            between: issuer.pem() + &self.between,
+            root: Arc::new(issuer),
+            keys: self.keys,
         }
     }
 
@@ -131,7 +173,7 @@ impl Ca {
             .signed_by(&key, &self.root)
             .expect("a certificate can be issued");
         Identity {
-            chain: certificate.pem(),
+            chain: certificate.pem() + &self.between,
             key: key.pem(),
         }
     }
@@ -222,6 +264,8 @@ impl Identity {
 #[derive(Clone, Copy)]
 enum KeyKind {
     P256,
+    P384,
+    Ed25519,
     Rsa(u32),
 }
 
@@ -255,14 +299,16 @@ fn params(names: &[&str], when: Validity, purpose: ExtendedKeyUsagePurpose) -> C
 
 /// A private key as rcgen wants it, from either source.
 enum Key {
-    P256(KeyPair),
+    Own(KeyPair),
     Rsa { key: PKey<Private>, public: Vec<u8> },
 }
 
 impl Key {
     fn new(kind: KeyKind) -> Key {
         match kind {
-            KeyKind::P256 => Key::P256(KeyPair::generate().expect("a P-256 key can be made")),
+            KeyKind::P256 => Key::own(&rcgen::PKCS_ECDSA_P256_SHA256),
+            KeyKind::P384 => Key::own(&rcgen::PKCS_ECDSA_P384_SHA384),
+            KeyKind::Ed25519 => Key::own(&rcgen::PKCS_ED25519),
             KeyKind::Rsa(bits) => {
                 let rsa = Rsa::generate(bits).expect("an RSA key can be made");
                 let public = rsa.public_key_to_der_pkcs1().expect("a key can be encoded");
@@ -274,9 +320,13 @@ impl Key {
         }
     }
 
+    fn own(algorithm: &'static SignatureAlgorithm) -> Key {
+        Key::Own(KeyPair::generate_for(algorithm).expect("a key can be made"))
+    }
+
     fn pem(&self) -> String {
         match self {
-            Key::P256(pair) => pair.serialize_pem(),
+            Key::Own(pair) => pair.serialize_pem(),
             Key::Rsa { key, .. } => {
                 let pem = key
                     .private_key_to_pem_pkcs8()
@@ -290,14 +340,14 @@ impl Key {
 impl PublicKeyData for Key {
     fn der_bytes(&self) -> &[u8] {
         match self {
-            Key::P256(pair) => pair.der_bytes(),
+            Key::Own(pair) => pair.der_bytes(),
             Key::Rsa { public, .. } => public,
         }
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
         match self {
-            Key::P256(_) => &rcgen::PKCS_ECDSA_P256_SHA256,
+            Key::Own(pair) => pair.algorithm(),
             Key::Rsa { .. } => &rcgen::PKCS_RSA_SHA256,
         }
     }
@@ -306,7 +356,7 @@ impl PublicKeyData for Key {
 impl SigningKey for Key {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         match self {
-            Key::P256(pair) => pair.sign(message),
+            Key::Own(pair) => pair.sign(message),
             Key::Rsa { key, .. } => Signer::new(MessageDigest::sha256(), key)
                 .and_then(|mut signer| signer.sign_oneshot_to_vec(message))
                 .map_err(|_| rcgen::Error::RemoteKeyError),
