@@ -192,10 +192,30 @@ fn the_design_page_has_the_same_rooms() {
     }
 }
 
-/// A test named in `docs/attacks.md` exists.
+/// A test or dialog named in the last column of these pages exists.
 #[test]
-fn the_attacks_page_names_real_tests() {
+fn the_pages_name_real_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = all_code(root);
+    for (page, least) in [("attacks", 40), ("conformance", 80)] {
+        let text = fs::read_to_string(root.join(format!("docs/{page}.md"))).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| "));
+        let mut named = 0;
+        for cell in rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next()) {
+            for name in cell.split('`').skip(1).step_by(2) {
+                named += 1;
+                let is_there = match name.contains('/') {
+                    true => root.join(format!("tests/dialogs/{name}.txt")).is_file(),
+                    false => code.contains(&format!("fn {name}(")),
+                };
+                assert!(is_there, "{page}.md: there is no test {name}");
+            }
+        }
+        assert!(named > least, "{page}.md names only {named} tests");
+    }
+}
+
+fn all_code(root: &Path) -> String {
     let mut code: String = sources().into_iter().map(|(_, text)| text).collect();
     let mut folders = vec![root.join("tests")];
     while let Some(folder) = folders.pop() {
@@ -208,14 +228,5 @@ fn the_attacks_page_names_real_tests() {
             }
         }
     }
-    let page = fs::read_to_string(root.join("docs/attacks.md")).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| "));
-    let mut named = 0;
-    for cell in rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next()) {
-        for name in cell.split('`').skip(1).step_by(2) {
-            named += 1;
-            assert!(code.contains(&format!("fn {name}(")), "no test {name}");
-        }
-    }
-    assert!(named > 40, "the page names only {named} tests");
+    code
 }
