@@ -23,6 +23,8 @@ pub(crate) struct House {
     pub(crate) port: u16,
     pub(crate) submission: SocketAddr,
     pub(crate) submissions: SocketAddr,
+    /// A relay listener for the whole of loopback, where TLS is optional.
+    pub(crate) relay: SocketAddr,
 }
 
 impl House {
@@ -49,6 +51,7 @@ impl House {
             daemon: Daemon::new(env!("CARGO_BIN_EXE_postern")),
             submission: (own, free_port()).into(),
             submissions: (own, free_port()).into(),
+            relay: (own, free_port()).into(),
             dns,
             ca,
             port,
@@ -91,6 +94,11 @@ kind = "submission"
 [[listener]]
 bind = "{}"
 kind = "submissions"
+[[listener]]
+bind = "{}"
+kind = "relay"
+networks = ["127.0.0.0/8"]
+sender_domains = ["ward.example"]
 [dns]
 servers = ["{}"]
 [network]
@@ -106,6 +114,7 @@ tls_level = "authenticated"
 "#,
             self.submission,
             self.submissions,
+            self.relay,
             self.dns.addr(),
             self.port
         )

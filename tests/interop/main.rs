@@ -11,6 +11,7 @@
 //! | `house.rs` | Postern with Postfixes around it, and how a message is looked at in the maildir |
 //! | `senders.rs` | the submitting programs |
 //! | `bodies.rs` | what is sent |
+//! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
 //! | `submit.py`, `read_dsn.py` | Python's smtplib and email package |
 
@@ -26,5 +27,6 @@ mod bodies;
 mod cases;
 mod house;
 mod postfix;
+mod scan;
 mod senders;
 mod table;
