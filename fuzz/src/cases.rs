@@ -1,0 +1,345 @@
+//! What is fuzzed: one function for each thing that reads octets from outside.
+//!
+//! Each takes whatever octets and panics if something does not hold. Called by the
+//! fuzz targets (`fuzz/fuzz_targets`) and, on the kept corpora, by
+//! `tests/fuzz_corpus.rs`, which includes this file.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use postern::ingress::session::{Action, Answer, Rules, Session};
+use postern::ingress::{Limits, Listener, ListenerKind};
+use postern::message::{self, HeaderCollector, TraceContext};
+use postern::types::{Domain, Host, Mailbox, Protocol, QueueId, Timestamp};
+use postern::wire::{
+    Command, CommandLines, DataDecoder, DataEncoder, LineKind, Reply, ReplyReader,
+};
+
+/// A case and its name, which is that of its target and of its corpus.
+pub type Case = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const CASES: [Case; 8] = [
+    ("command", command),
+    ("reply", reply),
+    ("address", address),
+    ("data", data),
+    ("headers", headers),
+    ("configuration", configuration),
+    ("control", control),
+    ("server_session", server_session),
+];
+
+const CLIENT: [u8; 4] = [192, 0, 2, 7];
+
+/// Lines are cut the same however they arrive, and are parsed without a panic; an
+/// error has a reply.
+pub fn command(octets: &[u8]) {
+    let lines = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut lines, mut input, mut all) = (CommandLines::new(), BytesMut::new(), Vec::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            loop {
+                match lines.next(&mut input, LineKind::Command) {
+                    Ok(None) => break,
+                    Ok(Some(line)) => all.push(Some(line)),
+                    Err(error) => {
+                        is_refusal(&error.reply());
+                        all.push(None);
+                    }
+                }
+            }
+            assert!(input.len() <= 16 * 1024, "an unfinished line is bounded");
+        }
+        all
+    };
+    let whole = lines(&mut std::iter::once(octets));
+    assert_eq!(lines(&mut octets.chunks(1)), whole);
+    for line in whole.into_iter().flatten() {
+        match Command::parse(&line) {
+            Ok(Command::Mail(mail)) => {
+                if let Some(sender) = mail.sender {
+                    round_trip(&sender);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                is_refusal(&error.reply());
+            }
+        }
+    }
+}
+
+/// Replies are the same however they arrive, and what is kept of them is printable.
+pub fn reply(octets: &[u8]) {
+    let replies = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut reader, mut input, mut all) = (ReplyReader::new(), BytesMut::new(), Vec::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            loop {
+                match reader.feed(&mut input) {
+                    Ok(None) => break,
+                    Ok(Some(reply)) => all.push(format!("{:?}", reply.to_remote())),
+                    Err(error) => {
+                        all.push(error.to_string());
+                        return all;
+                    }
+                }
+            }
+            assert!(input.len() <= 64 * 1024, "an unfinished reply is bounded");
+        }
+        all
+    };
+    let whole = replies(&mut std::iter::once(octets));
+    assert_eq!(replies(&mut octets.chunks(1)), whole);
+    for reply in whole {
+        assert!(!reply.contains(['\r', '\n']), "{reply:?}");
+    }
+}
+
+/// What is an address prints as one, and that is the same address.
+pub fn address(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else {
+        return;
+    };
+    if let Ok(mailbox) = Mailbox::parse(text) {
+        round_trip(&mailbox);
+    }
+    if let Ok(domain) = Domain::parse(text) {
+        assert_eq!(Domain::parse(&domain.to_string()).as_ref(), Ok(&domain));
+    }
+    if let Ok(host) = Host::parse(text) {
+        assert_eq!(Host::parse(&host.to_string()).as_ref(), Ok(&host));
+    }
+}
+
+/// A 5xx of whole lines.
+fn is_refusal(reply: &Reply) {
+    let mut octets = BytesMut::new();
+    reply.write_to(&mut octets);
+    assert!(octets.starts_with(b"5") && octets.ends_with(b"\r\n"));
+    is_lines(&octets);
+}
+
+fn round_trip(mailbox: &Mailbox) {
+    let text = mailbox.to_string();
+    assert_eq!(Mailbox::parse(&text).as_ref(), Ok(mailbox), "{text}");
+    assert!(!text.contains(['\r', '\n', '\0']), "{text:?}");
+}
+
+/// Whether it ended well, the message if so, and what is left behind it.
+type Decoded = (Option<bool>, Option<Vec<u8>>, Vec<u8>);
+
+/// A message ends in the same place however it arrives; one that is taken has no
+/// bare CR or LF; what was decoded can be encoded and decoded again.
+pub fn data(octets: &[u8]) {
+    let decode = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Decoded {
+        let (mut decoder, mut input) = (DataDecoder::new(1 << 20), BytesMut::new());
+        let (mut out, mut end) = (BytesMut::new(), None);
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            if end.is_none() {
+                end = decoder.decode(&mut input, &mut out);
+            }
+        }
+        let left = if end.is_some() {
+            input.to_vec()
+        } else {
+            Vec::new()
+        };
+        let taken = matches!(end, Some(Ok(_))).then(|| out.to_vec());
+        (end.map(|end| end.is_ok()), taken, left)
+    };
+    let whole = decode(&mut std::iter::once(octets));
+    assert_eq!(decode(&mut octets.chunks(1)), whole);
+    let Some(message) = whole.1 else { return };
+    is_lines(&message);
+    let (mut encoder, mut sent) = (DataEncoder::new(), BytesMut::new());
+    for piece in message.chunks(7) {
+        assert!(encoder.encode(piece, &mut sent).is_ok());
+    }
+    assert!(encoder.finish(&mut sent).is_ok());
+    let again = decode(&mut std::iter::once(&sent[..]));
+    assert_eq!(again, (Some(true), Some(message), Vec::new()));
+}
+
+/// CR and LF only together.
+fn is_lines(octets: &[u8]) {
+    for (at, octet) in octets.iter().enumerate() {
+        match octet {
+            b'\r' => assert_eq!(octets.get(at + 1), Some(&b'\n'), "a bare CR"),
+            b'\n' => assert!(at > 0 && octets[at - 1] == b'\r', "a bare LF"),
+            _ => {}
+        }
+    }
+}
+
+/// A header section is found and prepared without a panic, for both kinds; what was
+/// added is there, and nothing with a line end of its own.
+pub fn headers(octets: &[u8]) {
+    let mut collector = HeaderCollector::new();
+    let section = match collector.push(octets) {
+        Ok(Some(collected)) => collected.header,
+        Ok(None) => collector.finish(),
+        Err(_) => return,
+    };
+    let hostname = Domain::parse("relay.example").expect("a domain");
+    let helo = String::from_utf8_lossy(octets.get(..40).unwrap_or(octets)).into_owned();
+    let context = TraceContext {
+        hostname: &hostname,
+        helo: &helo,
+        client: CLIENT.into(),
+        protocol: Protocol::Esmtpsa,
+        tls: None,
+        id: QueueId::new(Timestamp::from_micros(7), [0; 4]),
+        at: Timestamp::from_micros(7),
+    };
+    for kind in [message::Kind::Submission, message::Kind::Relay] {
+        if let Ok(prepared) = message::prepare(&section, kind, &context) {
+            assert!(prepared.header.starts_with(b"Received: from "));
+            let received = message::fields(&prepared.header).next().expect("Received");
+            assert!(received.is("Received"));
+        }
+    }
+    for field in message::fields(&section) {
+        assert!(!field.unfolded().contains('\n'));
+    }
+    let _ = message::headers_for_dsn(&section);
+}
+
+/// Faults have a place, and a text that is no configuration is one fault or more.
+pub fn configuration(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else {
+        return;
+    };
+    // Nothing of it may be looked for on the disk of whoever fuzzes.
+    if text.contains("..") || text.contains('/') {
+        return;
+    }
+    let path = std::path::Path::new("/nonexistent/postern.toml");
+    if let Err(faults) = postern::config::parse(text, path) {
+        assert!(!faults.to_string().is_empty());
+    }
+}
+
+/// A request of the control socket that is one says itself again.
+pub fn control(octets: &[u8]) {
+    use postern::control::Request;
+    if let Ok(request) = serde_json::from_slice::<Request>(octets) {
+        let text = serde_json::to_vec(&request).expect("JSON");
+        let again = serde_json::from_slice::<Request>(&text).expect("its own words");
+        assert_eq!(again, request);
+    }
+    if let Ok(text) = std::str::from_utf8(octets) {
+        let _ = postern::control::parse_id(text);
+        let _ = postern::control::parse_moment(text, Timestamp::from_micros(7));
+    }
+}
+
+/// What became of a session.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    replies: Vec<u8>,
+    messages: Vec<Vec<u8>>,
+}
+
+/// A session on a relay listener says and takes the same however the octets arrive;
+/// it says whole lines; and takes a message at most for each CRLF.CRLF.
+pub fn server_session(octets: &[u8]) {
+    let whole = session(&mut std::iter::once(octets));
+    let ends = octets
+        .windows(5)
+        .filter(|five| *five == b"\r\n.\r\n")
+        .count();
+    assert!(whole.messages.len() <= ends, "messages without an end");
+    is_lines(&whole.replies);
+    for message in &whole.messages {
+        is_lines(message);
+    }
+    // STARTTLS minds what is behind it in the same read, as it must.
+    if !octets
+        .to_ascii_uppercase()
+        .windows(8)
+        .any(|w| w == b"STARTTLS")
+    {
+        let piecemeal = session(&mut octets.chunks(1));
+        assert_eq!(classes(&piecemeal.replies), classes(&whole.replies));
+        assert_eq!(piecemeal.messages, whole.messages);
+    }
+}
+
+fn session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
+    let clinic = Domain::parse("clinic.example").expect("a domain");
+    let listener = Listener {
+        bind: "[::]:25".to_owned(),
+        address: "[::1]:0".parse().expect("an address"),
+        kind: ListenerKind::Relay,
+        tls_required: false,
+        networks: vec!["192.0.2.0/24".parse().expect("a network")],
+        certificates: vec![],
+        require_both: false,
+        client_roots: vec![],
+        sender_domains: vec![clinic],
+    };
+    let rules = Rules {
+        hostname: Domain::parse("relay.example").expect("a domain"),
+        postmaster: None,
+        sender_domains: listener.sender_domains.clone().into(),
+        listener,
+        limits: Limits {
+            message_size: 2_000,
+            recipients: 3,
+            ..Limits::default()
+        },
+    };
+    let mut session = Session::new(Arc::new(rules), CLIENT.into(), None);
+    let (mut told, mut body) = (Told::default(), Vec::new());
+    let mut is_over = run(&mut session, &mut told, &mut body);
+    for piece in pieces {
+        if is_over {
+            break;
+        }
+        session.receive(piece, Timestamp::from_micros(7));
+        is_over = run(&mut session, &mut told, &mut body);
+    }
+    told
+}
+
+/// Does what the session asks until it wants octets (false) or is over (true).
+fn run(session: &mut Session, told: &mut Told, body: &mut Vec<u8>) -> bool {
+    for _ in 0..1_000_000 {
+        match session.advance() {
+            Action::Read => return false,
+            Action::Send(octets) => told.replies.extend_from_slice(&octets),
+            Action::Pause(_) => {}
+            // The handshake fails: the socket's task would end the session.
+            Action::StartTls | Action::Close => return true,
+            Action::Authenticate(_) => panic!("AUTH on a relay listener"),
+            Action::Open => {
+                body.clear();
+                let id = QueueId::new(Timestamp::from_micros(7), [0; 4]);
+                session.answer(Answer::Opened(Ok(id)));
+            }
+            Action::Body(octets) => {
+                body.extend_from_slice(&octets);
+                session.answer(Answer::Written(Ok(())));
+            }
+            Action::Commit(ticket) => {
+                assert!(!ticket.envelope.recipients.is_empty());
+                told.messages.push(std::mem::take(body));
+                session.answer(Answer::Committed(Ok(())));
+            }
+            Action::Discard => body.clear(),
+        }
+    }
+    panic!("the session spins");
+}
+
+/// The first digit of each reply line. Which of a message's two faults is named
+/// depends on how its octets arrive; that it is refused does not.
+fn classes(replies: &[u8]) -> Vec<char> {
+    let text = String::from_utf8_lossy(replies);
+    text.lines()
+        .filter_map(|line| line.chars().next())
+        .collect()
+}
