@@ -1,0 +1,124 @@
+//! What the command line says: the benchmark's own options, and those of its child processes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Sends the same load through Postern and its peers, and prints what it took.
+#[derive(Debug, clap::Parser)]
+#[command(name = "relay")]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// A server to compare with; needs its unpacked package (tests/run interop) and root.
+    #[arg(long, value_enum)]
+    pub(crate) peer: Vec<Peer>,
+
+    /// A case by its name, or the start of it; several may be given. See --list.
+    #[arg(long = "case")]
+    pub(crate) cases: Vec<String>,
+
+    /// Every case, not only the first ones.
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Prints the cases' names and ends.
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// How often each server runs each case, alternating.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) rounds: u32,
+
+    /// Messages of a round of the case 4k-20; other cases send more or less in proportion.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) messages: u64,
+
+    /// The source waits for each reply before it says the next command, as smtp-source does.
+    #[arg(long)]
+    pub(crate) lockstep: bool,
+
+    /// Runs this instead of the Postern that was built with the benchmark.
+    #[arg(long)]
+    pub(crate) binary: Option<PathBuf>,
+
+    /// Keeps the servers' folders, which are named at the end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// cargo bench says this to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Another mail server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Peer {
+    Postfix,
+}
+
+/// The parts of the benchmark that are processes of their own.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    #[command(hide = true)]
+    Source(Load),
+    #[command(hide = true)]
+    Sink(Setup),
+}
+
+/// What the source sends.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Load {
+    /// Where to.
+    #[arg(long)]
+    pub(crate) to: SocketAddr,
+    /// How many messages.
+    #[arg(long)]
+    pub(crate) messages: u64,
+    /// The number of the first one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: u64,
+    /// Octets of a message, as sent.
+    #[arg(long)]
+    pub(crate) size: usize,
+    /// Connections at once.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Messages in a connection; 0 means as many as there are.
+    #[arg(long)]
+    pub(crate) per_connection: u64,
+    /// Recipients of a message.
+    #[arg(long)]
+    pub(crate) recipients: u64,
+    /// Domains that the messages go to in turn.
+    #[arg(long)]
+    pub(crate) sites: u64,
+    /// STARTTLS, trusting the roots in this file.
+    #[arg(long)]
+    pub(crate) roots: Option<PathBuf>,
+    /// One command at a time.
+    #[arg(long)]
+    pub(crate) lockstep: bool,
+}
+
+/// What the sink is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Setup {
+    /// Where it listens.
+    #[arg(long)]
+    pub(crate) bind: SocketAddr,
+    /// Certificate chain and key: offers STARTTLS.
+    #[arg(long, requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) key: Option<PathBuf>,
+    /// Milliseconds before each answer.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) delay: u64,
+    /// Of a hundred messages, how many get 451 at RCPT.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) deferred: u64,
+    /// Recipients of a message, to tell one copy from another.
+    #[arg(long)]
+    pub(crate) recipients: u64,
+}
