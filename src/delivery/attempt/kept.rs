@@ -72,6 +72,19 @@ impl Kept {
         tells.then(|| failure::ours(reason, Stage::StartTls))
     }
 
+    /// The definite no of its host, if this very connection was greeted without an
+    /// offer of TLS: that is fresher than any answer a new connection would bring
+    /// but its own, and spares one a message. Where the offer was overwritten on
+    /// the way, the host is asked again (pitfall E23).
+    pub(super) fn without_tls(&self, hop: &Hop) -> Option<Failure> {
+        let is_that = (&hop.host, hop.port) == (&self.hop.host, self.hop.port);
+        let says_no = self.method == Method::Cleartext
+            && !self.connection.offers_starttls()
+            && !self.connection.is_masked();
+        (is_that && says_no && self.is_fit())
+            .then(|| failure::ours(Reason::NoStarttls, Stage::StartTls))
+    }
+
     /// Ends it politely.
     pub(in crate::delivery) async fn hang_up(self) {
         self.connection.quit().await;

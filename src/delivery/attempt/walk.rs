@@ -212,7 +212,7 @@ impl Deliverer {
                 )));
                 break;
             }
-            if let Some((kept, failure)) = known(walk, lane, hop, required) {
+            if let Some((kept, failure)) = known(walk, lane, hop, purpose) {
                 board.tried(&kept.remote, Some(&kept.achieved));
                 tally.add(Verdict::Unmet(failure));
                 continue;
@@ -278,15 +278,21 @@ impl Deliverer {
     }
 }
 
-/// What the lane's connection tells of a host that is only looked at.
+/// What the lane's connection tells of TLS at a host, so that it need not be asked.
 fn known<'a>(
     walk: &Walk<'_>,
     lane: &'a Lane,
     hop: &Hop,
-    required: &Required,
+    purpose: Purpose<'_>,
 ) -> Option<(&'a Kept, Failure)> {
-    let kept = lane.kept.as_deref().filter(|_| walk.observing)?;
-    Some((kept, kept.shortfall(hop, required)?))
+    let kept = lane.kept.as_deref()?;
+    let failure = match purpose.method {
+        Method::Tls => kept.without_tls(hop),
+        _ => None,
+    };
+    let observed = || kept.shortfall(hop, purpose.required);
+    let failure = failure.or_else(|| walk.observing.then(observed).flatten())?;
+    Some((kept, failure))
 }
 
 /// Leaves a living connection in the lane; what was there before is ended.

@@ -58,8 +58,31 @@ async fn a_cleartext_connection_never_serves_tls() {
         assert_eq!(fates(&report), ["delivered"]);
         assert_eq!(report.recipients[0].method, Some(Method::Cleartext));
     }
-    // Each message asks anew for TLS; the cleartext connection is kept.
-    assert_eq!(mx.connections(), 3);
+    // The connection that is kept was greeted without an offer of TLS: that is the
+    // answer for the second message too.
+    assert_eq!((mx.connections(), mx.count("MAIL")), (2, 2));
+    // One that is not fit to be used says nothing about TLS either.
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+    assert_eq!(fates(&report), ["delivered"]);
+    assert_eq!(mx.connections(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cleartext_connection_says_no_only_if_it_was_offered_nothing() {
+    // TLS is offered, and refused when asked for: a definite no, but the connection
+    // that is kept shows an offer, so the next message asks again.
+    let mx = FarSide::new(None)
+        .says("EHLO", &["250-mx1.b.example\r\n250 STARTTLS"; 8])
+        .says("STARTTLS", &["502 not here"; 8]);
+    let world = World::new(Ca::new(), &[&mx]).methods(&["tls", "cleartext"]);
+    let (deliverer, _) = world.deliverer();
+    let mut lane = Lane::default();
+    for _ in 0..2 {
+        let report = attempt(&deliverer, &job(&["a"]), &mut lane).await;
+        assert_eq!(report.recipients[0].method, Some(Method::Cleartext));
+    }
+    assert_eq!((mx.connections(), mx.count("STARTTLS")), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]
