@@ -1,32 +1,24 @@
 //! The sled index: one tree of small sealed values.
 //!
-//! Owns the sled database and the seal of its values. Holds always: a value is
-//! 4 KiB at most (sled writes larger ones to blob files that it never syncs), is
-//! sealed with its key as associated data, and no nonce is used twice: each
-//! opening seals under a sub-key of its own (HKDF over random octets) with a
-//! counter. All calls block. Nothing here is the only copy of anything: on any
-//! error the caller rebuilds from the journal.
+//! Owns the sled database and the changes that are not in it yet. Holds always:
+//! whoever reads sees every change that was made; the file has them from a flush
+//! on, all before it together; a value is 4 KiB at most (sled writes larger ones to
+//! blob files that it never syncs), and is sealed. All calls block. Nothing here is
+//! the only copy of anything: on any error the caller rebuilds from the journal.
 
-use std::collections::HashMap;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::sys::Entropy;
 
 use super::keys::{KeyError, SecretKey};
+use super::overlay::{Changes, Overlay};
+use super::sealer::Sealer;
 
 /// Octets that sled may use for its cache.
 const CACHE: u64 = 64 << 20;
-/// What the sub-keys are for.
-const INFO: &[u8] = b"postern spool index v1";
-/// Octets in front of a sealed value: session, counter.
-const PREFIX: usize = 16;
-/// Sub-keys remembered at most.
-const SUBKEYS: usize = 64;
 
 /// The index is not to be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -63,27 +55,34 @@ pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 /// A key with its plain value.
 pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
+/// Octets of changes in memory, about, above which whoever makes the next waits
+/// until they are in the database.
+const OVERLAY_MAX: usize = 16 << 20;
+
 /// Writes the database to its file.
-pub(super) struct Flusher(sled::Db);
+pub(super) struct Flusher(Arc<Base>);
 
 impl Flusher {
-    /// Writes everything to the database file. That is no fsync: see the keeper.
+    /// Writes every change that was made until now to the database, and that to its
+    /// file. That is no fsync: see the keeper.
     ///
     /// # Errors
     /// [`IndexError`].
     pub(super) fn flush(&self) -> Result<(), IndexError> {
-        calm(|| self.0.flush())?;
+        self.0.write_through()?;
+        calm(|| self.0.db.flush())?;
         Ok(())
     }
 }
 
 /// The open index.
-pub(super) struct Index {
+pub(super) struct Index(Arc<Base>);
+
+/// The database and what is not in it yet.
+struct Base {
     db: sled::Db,
-    key: Arc<SecretKey>,
-    session: [u8; 8],
-    counter: AtomicU64,
-    subkeys: Mutex<HashMap<[u8; 8], Arc<LessSafeKey>>>,
+    overlay: RwLock<Overlay>,
+    sealer: Sealer,
 }
 
 impl Index {
@@ -102,17 +101,11 @@ impl Index {
             // Flushed by the keeper, together with the checkpoint.
             .flush_every_ms(None);
         let db = calm(|| config.open())?;
-        let mut session = [0; 8];
-        entropy
-            .fill(&mut session)
-            .map_err(|_| IndexError::Entropy)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Base {
             db,
-            key,
-            session,
-            counter: AtomicU64::new(0),
-            subkeys: Mutex::default(),
-        })
+            overlay: RwLock::default(),
+            sealer: Sealer::new(key, entropy)?,
+        })))
     }
 
     /// The value under a key.
@@ -120,9 +113,12 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        match calm(|| self.db.get(key))? {
+        if let Some(changed) = self.0.overlay().get(key) {
+            return Ok(changed.clone());
+        }
+        match calm(|| self.0.db.get(key))? {
             None => Ok(None),
-            Some(sealed) => self.unseal(key, &sealed).map(Some),
+            Some(sealed) => self.0.sealer.unseal(key, &sealed).map(Some),
         }
     }
 
@@ -131,10 +127,12 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub(super) fn seek(&self, prefix: &[u8], from: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        match calm(|| self.db.range(from..).next().transpose())? {
-            None => Ok(None),
-            Some((key, _)) => Ok(key.starts_with(prefix).then(|| key.to_vec())),
-        }
+        let mut first = None;
+        self.walk(prefix, from, |key, _| {
+            first = Some(key.to_vec());
+            Ok(false)
+        })?;
+        Ok(first)
     }
 
     /// The last key that starts with `prefix`.
@@ -142,8 +140,32 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub(super) fn last(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        let last = calm(|| self.db.scan_prefix(prefix).next_back().transpose())?;
-        Ok(last.map(|(key, _)| key.to_vec()))
+        let overlay = self.0.overlay();
+        let end = end_of(prefix);
+        let mut before = match &end {
+            Some(end) => Bound::Excluded(end.as_slice()),
+            None => Bound::Unbounded,
+        };
+        let mut stored = calm(|| self.0.db.scan_prefix(prefix).next_back().transpose())?;
+        loop {
+            let changed = overlay.last_before(before);
+            let changed = changed.filter(|(key, _)| key.starts_with(prefix));
+            let stored_key = stored.as_ref().map(|(key, _)| key.as_ref());
+            match changed {
+                Some((key, value)) if stored_key.is_none_or(|stored| stored <= key) => {
+                    if value.is_some() {
+                        return Ok(Some(key.to_vec()));
+                    }
+                    // Removed: what is before it?
+                    if stored_key == Some(key) {
+                        let mut range = self.0.db.range(prefix..key);
+                        stored = calm(|| range.next_back().transpose())?;
+                    }
+                    before = Bound::Excluded(key);
+                }
+                _ => return Ok(stored_key.map(<[u8]>::to_vec)),
+            }
+        }
     }
 
     /// Up to `limit` pairs whose keys start with `prefix`, at or behind `from`.
@@ -157,85 +179,146 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<Pair>, IndexError> {
         let mut pairs = Vec::new();
-        let mut range = self.db.range(from..).take(limit);
-        while let Some((key, sealed)) = calm(|| range.next().transpose())? {
-            if !key.starts_with(prefix) {
-                break;
-            }
-            pairs.push((key.to_vec(), self.unseal(&key, &sealed)?));
+        if limit == 0 {
+            return Ok(pairs);
         }
+        self.walk(prefix, from, |key, value| {
+            let value = match value {
+                Value::Plain(plain) => plain.to_vec(),
+                Value::Sealed(sealed) => self.0.sealer.unseal(key, sealed)?,
+            };
+            pairs.push((key.to_vec(), value));
+            Ok(pairs.len() < limit)
+        })?;
         Ok(pairs)
     }
 
-    /// Makes all changes at once: a crash leaves all of them or none.
+    /// Goes through the keys that start with `prefix`, at or behind `from`, for as
+    /// long as `take` wants more.
+    fn walk(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut take: impl FnMut(&[u8], Value<'_>) -> Result<bool, IndexError>,
+    ) -> Result<(), IndexError> {
+        let overlay = self.0.overlay();
+        let mut range = self.0.db.range(from..);
+        let mut next_stored = || calm(|| range.next().transpose());
+        let mut stored = next_stored()?;
+        let mut changed = overlay.first_from(Bound::Included(from));
+        loop {
+            let stored_first = match (&stored, changed) {
+                (None, None) => return Ok(()),
+                (Some((key, _)), Some((changed, _))) => key.as_ref() < changed,
+                (stored, _) => stored.is_some(),
+            };
+            let more = if let (true, Some((key, sealed))) = (stored_first, &stored) {
+                let more = key.starts_with(prefix) && take(key, Value::Sealed(sealed))?;
+                stored = next_stored()?;
+                more
+            } else if let Some((key, value)) = changed {
+                let more = key.starts_with(prefix)
+                    && match value {
+                        Some(value) => take(key, Value::Plain(value))?,
+                        None => true,
+                    };
+                if stored.as_ref().is_some_and(|(stored, _)| stored == key) {
+                    stored = next_stored()?;
+                }
+                changed = overlay.first_from(Bound::Excluded(key));
+                more
+            } else {
+                return Ok(());
+            };
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes all changes at once, for whoever reads. They are in the file after the
+    /// next flush, all that were made before it together: a crash leaves all of them
+    /// or none.
     ///
     /// # Errors
     /// [`IndexError`].
     pub(super) fn apply(&self, changes: Vec<Change>) -> Result<(), IndexError> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in changes {
-            match value {
-                None => batch.remove(key),
-                Some(plain) => {
-                    let sealed = self.seal(&key, plain)?;
-                    batch.insert(key, sealed);
-                }
-            }
+        let octets = {
+            let overlay = self.0.overlay.write();
+            overlay.unwrap_or_else(PoisonError::into_inner).add(changes)
+        };
+        if octets > OVERLAY_MAX {
+            self.0.write_through()?;
         }
-        calm(|| self.db.apply_batch(batch))
+        Ok(())
     }
 
     /// A handle to flush by, without holding up whoever changes the index.
     pub(super) fn flusher(&self) -> Flusher {
-        Flusher(self.db.clone())
+        Flusher(Arc::clone(&self.0))
+    }
+}
+
+impl Base {
+    fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keys with nothing to say carry no value at all.
-    fn seal(&self, key: &[u8], mut plain: Vec<u8>) -> Result<Vec<u8>, IndexError> {
-        if plain.is_empty() {
-            return Ok(plain);
+    /// Brings every change that was made until now into the database.
+    fn write_through(&self) -> Result<(), IndexError> {
+        loop {
+            let layer = {
+                let overlay = self.overlay.write();
+                overlay
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .close_layer()
+            };
+            let Some((layer, is_new)) = layer else {
+                return Ok(());
+            };
+            layer.write_once(|changes| self.write(changes))?;
+            let overlay = self.overlay.write();
+            overlay
+                .unwrap_or_else(PoisonError::into_inner)
+                .forget(&layer);
+            if is_new {
+                return Ok(());
+            }
         }
-        let counter = self.counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let tag = self
-            .subkey(self.session)?
-            .seal_in_place_separate_tag(nonce(counter), Aad::from(key), &mut plain)
-            .map_err(|_| IndexError::Damaged)?;
-        let mut sealed = Vec::with_capacity(PREFIX + plain.len() + tag.as_ref().len());
-        sealed.extend_from_slice(&self.session);
-        sealed.extend_from_slice(&counter);
-        sealed.extend_from_slice(&plain);
-        sealed.extend_from_slice(tag.as_ref());
-        Ok(sealed)
     }
 
-    fn unseal(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, IndexError> {
-        if sealed.is_empty() {
-            return Ok(Vec::new());
+    /// Makes changes in the database, in one batch. What came and went since the
+    /// last one was never there, and costs a look.
+    fn write(&self, changes: &Changes) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(plain) => batch.insert(key.as_slice(), self.sealer.seal(key, plain)?),
+                None if calm(|| self.db.contains_key(key))? => batch.remove(key.as_slice()),
+                None => {}
+            }
         }
-        let (session, rest) = sealed.split_first_chunk::<8>().ok_or(IndexError::Damaged)?;
-        let (counter, rest) = rest.split_first_chunk::<8>().ok_or(IndexError::Damaged)?;
-        let mut value = rest.to_vec();
-        let length = self
-            .subkey(*session)?
-            .open_in_place(nonce(*counter), Aad::from(key), &mut value)
-            .map_err(|_| IndexError::Damaged)?
-            .len();
-        value.truncate(length);
-        Ok(value)
+        calm(|| self.db.apply_batch(batch))
     }
+}
 
-    fn subkey(&self, session: [u8; 8]) -> Result<Arc<LessSafeKey>, IndexError> {
-        let mut subkeys = self.subkeys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(subkey) = subkeys.get(&session) {
-            return Ok(Arc::clone(subkey));
+/// A value on the way.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Plain(&'a [u8]),
+    Sealed(&'a [u8]),
+}
+
+/// The first key behind all that start with a prefix; `None`: there is none.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
         }
-        if subkeys.len() >= SUBKEYS {
-            subkeys.clear();
-        }
-        let subkey = Arc::new(self.key.derive(&session, INFO)?);
-        subkeys.insert(session, Arc::clone(&subkey));
-        Ok(subkey)
     }
+    None
 }
 
 /// sled 0.34 asserts on damaged files instead of saying so.
@@ -243,8 +326,6 @@ fn calm<T>(with: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexErro
     Ok(catch_unwind(AssertUnwindSafe(with)).map_err(|_| IndexError::Panicked)??)
 }
 
-fn nonce(counter: [u8; 8]) -> Nonce {
-    let mut octets = [0; 12];
-    octets[4..].copy_from_slice(&counter);
-    Nonce::assume_unique_for_key(octets)
-}
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -72,6 +72,10 @@ impl Keeper {
     /// What the disk says; then the next opening looks closer.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.move_checkpoint()?;
+        // The segments removed since then are changes too, and no record tells them.
+        if !self.core.health().needs_rebuild {
+            self.flush_index()?;
+        }
         let at = self.core.books().applied;
         if at != self.checkpoint.position() {
             return Ok(());
