@@ -10,7 +10,6 @@ pub(crate) enum Ends {
     /// As in a maildir.
     Lf,
     /// As they came.
-    #[expect(dead_code)]
     CrLf,
 }
 

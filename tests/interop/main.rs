@@ -1,5 +1,5 @@
 //! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern; Postfix,
-//! Exim and OpenSMTPD take it.
+//! Exim, OpenSMTPD and aiosmtpd take it.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.
@@ -19,6 +19,7 @@
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
+//! | `receiver.py` | what aiosmtpd says and stores |
 //! | `submit.py`, `read_dsn.py` | Python's smtplib and email package |
 
 #![allow(

@@ -3,6 +3,7 @@
 //! one is set up for them. The cases of a receiver run at the same time, against servers of
 //! their own, behind one Postern.
 
+mod aiosmtpd;
 mod exim;
 mod opensmtpd;
 
