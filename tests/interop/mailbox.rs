@@ -90,7 +90,8 @@ impl Stored {
         let own = own
             .collect::<String>()
             .to_lowercase()
-            .replace("tlsv", "tls");
+            .replace("tlsv", "tls")
+            .replace("tls-", "tls");
         match (own.contains("tls1.3"), own.contains("tls1.2")) {
             (true, false) => "TLSv1.3",
             (false, true) => "TLSv1.2",

@@ -1,5 +1,5 @@
 //! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern; Postfix,
-//! Exim, OpenSMTPD and aiosmtpd take it.
+//! Exim, OpenSMTPD, chasquid and aiosmtpd take it.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.

@@ -4,6 +4,7 @@
 //! their own, behind one Postern.
 
 mod aiosmtpd;
+mod chasquid;
 mod exim;
 mod opensmtpd;
 
