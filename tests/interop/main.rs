@@ -1,5 +1,5 @@
 //! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern; Postfix,
-//! Exim, OpenSMTPD, chasquid and aiosmtpd take it.
+//! Exim, OpenSMTPD, chasquid, Haraka and aiosmtpd take it.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.
@@ -20,6 +20,7 @@
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
 //! | `receiver.py` | what aiosmtpd says and stores |
+//! | `haraka/` | Haraka's pinned packages, and the plugin by which it stores |
 //! | `submit.py`, `read_dsn.py` | Python's smtplib and email package |
 
 #![allow(

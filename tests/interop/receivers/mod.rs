@@ -6,6 +6,7 @@
 mod aiosmtpd;
 mod chasquid;
 mod exim;
+mod haraka;
 mod opensmtpd;
 
 use std::path::{Path, PathBuf};
