@@ -19,6 +19,24 @@ pub(crate) fn all() -> Vec<Body> {
     all
 }
 
+/// What receivers get: one of 3 MiB, and lines as long as they may be.
+pub(crate) fn receivable() -> Vec<Body> {
+    let line = |n: usize| format!(".{n:06} {}\r\n", "0123456789".repeat(7));
+    let mut all = small();
+    all.push(Body {
+        name: "3 MiB",
+        octets: (0..3 * 1024 * 1024 / 80)
+            .map(line)
+            .collect::<String>()
+            .into(),
+    });
+    all.push(Body {
+        name: "998 octets a line",
+        octets: format!("{}\r\n.{}\r\n", "x".repeat(998), "y".repeat(997)).into(),
+    });
+    all
+}
+
 /// All but the large one.
 pub(crate) fn small() -> Vec<Body> {
     let body = |name, octets: &[u8]| Body {
@@ -61,13 +79,18 @@ impl Body {
         [head.as_bytes(), &self.octets].concat()
     }
 
-    /// How it lies in a maildir: LF line ends, the last one always there, since SMTP can't say
-    /// that it isn't.
-    pub(crate) fn in_maildir(&self) -> Vec<u8> {
+    /// How it goes over SMTP: the last line end always there, since SMTP can't say that it isn't.
+    pub(crate) fn on_the_wire(&self) -> Vec<u8> {
         let mut octets = self.octets.clone();
         if !octets.is_empty() && !octets.ends_with(b"\r\n") {
             octets.extend(b"\r\n");
         }
+        octets
+    }
+
+    /// How it lies in a maildir: LF line ends.
+    pub(crate) fn in_maildir(&self) -> Vec<u8> {
+        let mut octets = self.on_the_wire();
         octets.retain(|octet| *octet != b'\r');
         octets
     }
