@@ -74,6 +74,15 @@ async fn msmtp() {
     through(Sender::Msmtp, &ways).await;
 }
 
+#[tokio::test]
+async fn curl() {
+    let ways = [
+        (Way::StartTls, "smtp:// --ssl-reqd + AUTH", bodies::all()),
+        (Way::Implicit, "smtps:// + AUTH", bodies::all()),
+    ];
+    through(Sender::Curl, &ways).await;
+}
+
 /// A Postfix without TLS gets nothing; the report arrives at another one and Python can read it.
 #[tokio::test]
 async fn a_postfix_without_tls_gets_nothing() {

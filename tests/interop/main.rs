@@ -1,5 +1,5 @@
-//! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern, a real
-//! Postfix takes it over TLS 1.3.
+//! Real software on both sides: mail clients and libraries (`senders.rs` has the list) hand mail
+//! to Postern, a real Postfix takes it over TLS 1.3.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.

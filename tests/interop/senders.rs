@@ -11,6 +11,7 @@ pub(crate) enum Sender {
     Swaks,
     Msmtp,
     Smtplib,
+    Curl,
 }
 
 /// STARTTLS and AUTH, or TLS from the first octet and AUTH.
@@ -26,6 +27,7 @@ impl Sender {
             Sender::Swaks => "swaks",
             Sender::Msmtp => "msmtp",
             Sender::Smtplib => "smtplib",
+            Sender::Curl => "curl",
         }
     }
 
@@ -51,6 +53,7 @@ impl Sender {
             Sender::Swaks => swaks(house, way, &file),
             Sender::Msmtp => msmtp(house, way, &file),
             Sender::Smtplib => smtplib(house, way, &file),
+            Sender::Curl => curl(house, way, &file),
         };
         let output = command
             .output()
@@ -147,6 +150,21 @@ fn smtplib(house: &House, way: Way, file: &Path) -> Command {
         .arg(house.roots())
         .args([USER, PASSWORD, SENDER, TO])
         .arg(file);
+    command
+}
+
+fn curl(house: &House, way: Way, file: &Path) -> Command {
+    let url = match way {
+        Way::StartTls => format!("smtp://{}/desk.ward.example", house.submission),
+        Way::Implicit => format!("smtps://{}/desk.ward.example", house.submissions),
+    };
+    let mut command = limited("curl");
+    // --ssl-reqd: a bare --ssl would go on in the clear.
+    command.args(["--silent", "--show-error", "--ssl-reqd", "--cacert"]);
+    command.arg(house.roots());
+    command.args(["--user", &format!("{USER}:{PASSWORD}")]);
+    command.args(["--mail-from", SENDER, "--mail-rcpt", TO, "--upload-file"]);
+    command.arg(file).arg(url);
     command
 }
 
