@@ -5,6 +5,8 @@
 pub(crate) struct Body {
     pub(crate) name: &'static str,
     pub(crate) octets: Vec<u8>,
+    /// How a sender encodes it that can't send it as it is.
+    pub(crate) encoded: Option<&'static [u8]>,
 }
 
 /// One of 20 MiB among them.
@@ -15,6 +17,7 @@ pub(crate) fn all() -> Vec<Body> {
     all.push(Body {
         name: "20 MiB",
         octets: large.into_bytes(),
+        encoded: None,
     });
     all
 }
@@ -24,6 +27,7 @@ pub(crate) fn small() -> Vec<Body> {
     let body = |name, octets: &[u8]| Body {
         name,
         octets: octets.to_vec(),
+        encoded: None,
     };
     vec![
         body("plain", b"hello\r\n"),
@@ -41,6 +45,15 @@ pub(crate) fn small() -> Vec<Body> {
 pub(crate) fn not_empty(mut bodies: Vec<Body>) -> Vec<Body> {
     for body in bodies.iter_mut().filter(|body| body.octets.is_empty()) {
         (body.name, body.octets) = ("one empty line", b"\r\n".to_vec());
+    }
+    bodies
+}
+
+/// With quoted-printable where the final line end is missing: so s-nail says that it is.
+pub(crate) fn quoted(mut bodies: Vec<Body>) -> Vec<Body> {
+    for body in bodies.iter_mut().filter(|body| body.octets == b"the end") {
+        body.name = "no final line end, as quoted-printable";
+        body.encoded = Some(b"the end=\r\n");
     }
     bodies
 }
@@ -64,7 +77,9 @@ impl Body {
     /// How it lies in a maildir: LF line ends, the last one always there, since SMTP can't say
     /// that it isn't.
     pub(crate) fn in_maildir(&self) -> Vec<u8> {
-        let mut octets = self.octets.clone();
+        let mut octets = self
+            .encoded
+            .map_or_else(|| self.octets.clone(), <[u8]>::to_vec);
         if !octets.is_empty() && !octets.ends_with(b"\r\n") {
             octets.extend(b"\r\n");
         }

@@ -83,6 +83,23 @@ async fn curl() {
     through(Sender::Curl, &ways).await;
 }
 
+#[tokio::test]
+async fn s_nail() {
+    let ways = [
+        (
+            Way::StartTls,
+            "smtp-use-starttls, AUTH",
+            bodies::quoted(bodies::all()),
+        ),
+        (
+            Way::Implicit,
+            "smtps:// + AUTH",
+            bodies::quoted(bodies::small()),
+        ),
+    ];
+    through(Sender::SNail, &ways).await;
+}
+
 /// A Postfix without TLS gets nothing; the report arrives at another one and Python can read it.
 #[tokio::test]
 async fn a_postfix_without_tls_gets_nothing() {

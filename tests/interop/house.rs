@@ -57,9 +57,10 @@ impl House {
             port,
         };
         house.ca.write_pem(house.roots());
+        // The address is also the common name: s-nail doesn't look for one anywhere else.
         let identity = house
             .ca
-            .issue(&["relay.ward.example", "localhost", &own.to_string()]);
+            .issue(&[&own.to_string(), "relay.ward.example", "localhost"]);
         identity.write(house.daemon.dir(), "relay");
         let config = house.config();
         house.daemon.config(&config).start().await;

@@ -12,6 +12,7 @@ pub(crate) enum Sender {
     Msmtp,
     Smtplib,
     Curl,
+    SNail,
 }
 
 /// STARTTLS and AUTH, or TLS from the first octet and AUTH.
@@ -28,6 +29,7 @@ impl Sender {
             Sender::Msmtp => "msmtp",
             Sender::Smtplib => "smtplib",
             Sender::Curl => "curl",
+            Sender::SNail => "s-nail",
         }
     }
 
@@ -40,20 +42,35 @@ impl Sender {
         version(program)
     }
 
+    /// The message as the program wants it in a file.
+    fn file(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            // It puts a line end behind the file whether it ends in one or not.
+            Sender::Swaks => message.strip_suffix(b"\r\n").unwrap_or(message).to_vec(),
+            // A text of the local system; the MIME fields it writes itself.
+            Sender::SNail => {
+                let end = memchr::memmem::find(message, b"\r\n\r\n").unwrap() + 2;
+                let head = String::from_utf8_lossy(&message[..end]);
+                let own = |line: &&str| !line.starts_with("MIME-") && !line.starts_with("Content-");
+                let head: String = head.split_inclusive('\n').filter(own).collect();
+                let mut text = [head.as_bytes(), &message[end..]].concat();
+                text.retain(|octet| *octet != b'\r');
+                text
+            }
+            _ => message.to_vec(),
+        }
+    }
+
     /// Submits a message from a file; the error is what the program says.
     pub(crate) fn submit(self, house: &House, way: Way, message: &[u8]) -> Result<(), String> {
         let file = house.daemon.dir().join("message.eml");
-        // swaks puts a line end behind the file whether it ends in one or not.
-        let message = match self {
-            Sender::Swaks => message.strip_suffix(b"\r\n").unwrap_or(message),
-            _ => message,
-        };
-        std::fs::write(&file, message).unwrap();
+        std::fs::write(&file, self.file(message)).unwrap();
         let mut command = match self {
             Sender::Swaks => swaks(house, way, &file),
             Sender::Msmtp => msmtp(house, way, &file),
             Sender::Smtplib => smtplib(house, way, &file),
             Sender::Curl => curl(house, way, &file),
+            Sender::SNail => s_nail(house, way, &file),
         };
         let output = command
             .output()
@@ -168,6 +185,37 @@ fn curl(house: &House, way: Way, file: &Path) -> Command {
     command
 }
 
+fn s_nail(house: &House, way: Way, file: &Path) -> Command {
+    let url = match way {
+        Way::StartTls => format!("smtp://{USER}:{PASSWORD}@{}", house.submission),
+        Way::Implicit => format!("smtps://{USER}:{PASSWORD}@{}", house.submissions),
+    };
+    let mut command = limited("s-nail");
+    // -: /: no start-up files; -t: the recipients and other fields are in the text.
+    command.args([
+        "-:",
+        "/",
+        "-t",
+        "-S",
+        "v15-compat",
+        "-S",
+        &format!("mta={url}"),
+    ]);
+    command.args(["-S", &format!("tls-ca-file={}", house.roots().display())]);
+    command.args(["-S", "tls-ca-no-defaults", "-S", "tls-verify=strict"]);
+    command.args(["-S", "smtp-auth=plain", "-S", "hostname=desk.ward.example"]);
+    command.args(["-S", "mime-encoding=8bit", "-S", "ttycharset=utf-8"]);
+    command.args(["-S", "sendwait"]);
+    if matches!(way, Way::StartTls) {
+        command.args(["-S", "smtp-use-starttls"]);
+    }
+    command
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", house.daemon.dir());
+    command.stdin(std::fs::File::open(file).unwrap());
+    command
+}
+
 /// One of the scripts beside this file.
 pub(crate) fn python(script: &str) -> Command {
     let mut command = limited("python3");
@@ -186,7 +234,9 @@ pub(crate) fn version(program: &str) -> String {
     let text = output
         .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
         .unwrap_or_default();
-    let words = text.split_whitespace().map(|word| word.trim_matches(','));
+    let words = text
+        .split_whitespace()
+        .map(|word| word.trim_matches(['v', ',']));
     let mut numbers =
         words.filter(|w| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.'));
     numbers.next().unwrap_or("?").to_owned()
