@@ -52,7 +52,7 @@ pub(crate) fn not_empty(mut bodies: Vec<Body>) -> Vec<Body> {
 /// With quoted-printable where the final line end is missing: so s-nail says that it is.
 pub(crate) fn quoted(mut bodies: Vec<Body>) -> Vec<Body> {
     for body in bodies.iter_mut().filter(|body| body.octets == b"the end") {
-        body.name = "no final line end, as quoted-printable";
+        body.name = "no line end, quoted-printable";
         body.encoded = Some(b"the end=\r\n");
     }
     bodies

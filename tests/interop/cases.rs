@@ -100,6 +100,24 @@ async fn s_nail() {
     through(Sender::SNail, &ways).await;
 }
 
+#[tokio::test]
+async fn aiosmtplib() {
+    let ways = [
+        (Way::StartTls, "start_tls + AUTH", bodies::all()),
+        (Way::Implicit, "use_tls + AUTH", bodies::small()),
+    ];
+    through(Sender::AioSmtpLib, &ways).await;
+}
+
+#[tokio::test]
+async fn nodemailer() {
+    let ways = [
+        (Way::StartTls, "requireTLS + AUTH", bodies::all()),
+        (Way::Implicit, "secure + AUTH", bodies::small()),
+    ];
+    through(Sender::Nodemailer, &ways).await;
+}
+
 /// A Postfix without TLS gets nothing; the report arrives at another one and Python can read it.
 #[tokio::test]
 async fn a_postfix_without_tls_gets_nothing() {

@@ -13,7 +13,8 @@
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
-//! | `submit.py`, `read_dsn.py` | Python's smtplib and email package |
+//! | `submit.py`, `submit_async.py`, `read_dsn.py` | Python's smtplib, aiosmtplib, email package |
+//! | `submit.js` | nodemailer |
 
 #![allow(
     clippy::unwrap_used,

@@ -13,6 +13,8 @@ pub(crate) enum Sender {
     Smtplib,
     Curl,
     SNail,
+    AioSmtpLib,
+    Nodemailer,
 }
 
 /// STARTTLS and AUTH, or TLS from the first octet and AUTH.
@@ -30,16 +32,19 @@ impl Sender {
             Sender::Smtplib => "smtplib",
             Sender::Curl => "curl",
             Sender::SNail => "s-nail",
+            Sender::AioSmtpLib => "aiosmtplib",
+            Sender::Nodemailer => "nodemailer",
         }
     }
 
     /// What it calls itself: the first number it prints.
     pub(crate) fn version(self) -> String {
-        let program = match self {
-            Sender::Smtplib => "python3",
-            other => other.name(),
-        };
-        version(program)
+        match self {
+            Sender::Smtplib => version("python3"),
+            Sender::AioSmtpLib => number(debian_python()),
+            Sender::Nodemailer => number(node()),
+            other => version(other.name()),
+        }
     }
 
     /// The message as the program wants it in a file.
@@ -68,9 +73,11 @@ impl Sender {
         let mut command = match self {
             Sender::Swaks => swaks(house, way, &file),
             Sender::Msmtp => msmtp(house, way, &file),
-            Sender::Smtplib => smtplib(house, way, &file),
+            Sender::Smtplib => script(python("submit.py"), house, way, &file),
             Sender::Curl => curl(house, way, &file),
             Sender::SNail => s_nail(house, way, &file),
+            Sender::AioSmtpLib => script(debian_python(), house, way, &file),
+            Sender::Nodemailer => script(node(), house, way, &file),
         };
         let output = command
             .output()
@@ -156,20 +163,6 @@ fn msmtp(house: &House, way: Way, file: &Path) -> Command {
     command
 }
 
-fn smtplib(house: &House, way: Way, file: &Path) -> Command {
-    let (addr, mode) = match way {
-        Way::StartTls => (house.submission, "starttls"),
-        Way::Implicit => (house.submissions, "tls"),
-    };
-    let mut command = python("submit.py");
-    command.args([mode, &addr.ip().to_string(), &addr.port().to_string()]);
-    command
-        .arg(house.roots())
-        .args([USER, PASSWORD, SENDER, TO])
-        .arg(file);
-    command
-}
-
 fn curl(house: &House, way: Way, file: &Path) -> Command {
     let url = match way {
         Way::StartTls => format!("smtp://{}/desk.ward.example", house.submission),
@@ -216,21 +209,63 @@ fn s_nail(house: &House, way: Way, file: &Path) -> Command {
     command
 }
 
-/// One of the scripts beside this file.
+/// One of the scripts beside this file, which take the same arguments.
+fn script(mut command: Command, house: &House, way: Way, file: &Path) -> Command {
+    let (addr, mode) = match way {
+        Way::StartTls => (house.submission, "starttls"),
+        Way::Implicit => (house.submissions, "tls"),
+    };
+    command.args([mode, &addr.ip().to_string(), &addr.port().to_string()]);
+    command
+        .arg(house.roots())
+        .args([USER, PASSWORD, SENDER, TO])
+        .arg(file);
+    command
+}
+
+/// Debian's own Python, for which its package of aiosmtplib is.
+fn debian_python() -> Command {
+    let mut command = limited("/usr/bin/python3");
+    command.arg(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/interop/submit_async.py"
+    ));
+    command
+}
+
+/// Node.js, which finds Debian's nodemailer by this path wherever it comes from itself.
+fn node() -> Command {
+    let mut command = limited("node");
+    command.env("NODE_PATH", "/usr/share/nodejs:/usr/lib/nodejs");
+    command.arg(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/interop/submit.js"
+    ));
+    command
+}
+
+/// One of the Python scripts beside this file.
 pub(crate) fn python(script: &str) -> Command {
     let mut command = limited("python3");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/").to_owned() + script);
     command
 }
 
-/// The first word with a digit and a point in what `PROGRAM --version` prints.
+/// The number in what `PROGRAM --version` prints.
 pub(crate) fn version(program: &str) -> String {
     let flag = if program == "openssl" {
         "version"
     } else {
         "--version"
     };
-    let output = limited(program).arg(flag).output();
+    let mut command = limited(program);
+    command.arg(flag);
+    number(command)
+}
+
+/// The first word with a digit and a point in what the command prints.
+fn number(mut command: Command) -> String {
+    let output = command.output();
     let text = output
         .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
         .unwrap_or_default();
