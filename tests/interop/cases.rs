@@ -129,6 +129,7 @@ async fn a_postfix_without_tls_gets_nothing() {
         port: house.port,
         domain: "weak.example",
         tls: "none",
+        smarthost: None,
     };
     let weak = Postfix::start(&house.ca, &setup);
     house

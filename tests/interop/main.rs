@@ -1,5 +1,5 @@
-//! Real software on both sides: mail clients and libraries (`senders.rs` has the list) hand mail
-//! to Postern, a real Postfix takes it over TLS 1.3.
+//! Real software on both sides: mail clients and libraries (`senders.rs` has the list) and mail
+//! servers (`smarthost.rs`) hand mail to Postern, a real Postfix takes it over TLS 1.3.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.
@@ -10,6 +10,9 @@
 //! | `postfix.rs` | a Postfix, unpacked and run on a temporary folder |
 //! | `house.rs` | Postern with Postfixes around it, and how a message is looked at in the maildir |
 //! | `senders.rs` | the submitting programs |
+//! | `smarthost.rs` | mail servers that have Postern as their smarthost |
+//! | `refusals.rs` | what they do when Postern says no |
+//! | `page.rs` | the examples of `docs/smarthost.md`, which all these run |
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
@@ -27,7 +30,10 @@
 mod bodies;
 mod cases;
 mod house;
+mod page;
 mod postfix;
+mod refusals;
 mod scan;
 mod senders;
+mod smarthost;
 mod table;
