@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::house::{House, PASSWORD, SENDER, TO, USER};
+use crate::page;
 
 /// A program and a way to run it.
 #[derive(Clone, Copy)]
@@ -77,7 +78,7 @@ impl Sender {
             Sender::Curl => curl(house, way, &file),
             Sender::SNail => s_nail(house, way, &file),
             Sender::AioSmtpLib => script(debian_python(), house, way, &file),
-            Sender::Nodemailer => script(node(), house, way, &file),
+            Sender::Nodemailer => nodemailer(house, way, &file),
         };
         let output = command
             .output()
@@ -147,12 +148,20 @@ fn msmtp(house: &House, way: Way, file: &Path) -> Command {
         Way::Implicit => (house.submissions, "off"),
     };
     let config = house.daemon.dir().join("msmtprc");
-    let text = format!(
-        "account default\nhost {}\nport {}\ntls on\ntls_starttls {starttls}\ntls_trust_file {}\n\
-         auth plain\nuser {USER}\npassword {PASSWORD}\nfrom {SENDER}\ndomain desk.ward.example\ntimeout 60\n",
-        addr.ip(),
-        addr.port(),
-        house.roots().display()
+    let text = page::block(
+        "msmtp",
+        &[
+            ("relay.clinic.example", addr.ip().to_string()),
+            ("port 587", format!("port {}", addr.port())),
+            ("tls_starttls on", format!("tls_starttls {starttls}")),
+            (
+                "/etc/ssl/certs/ca-certificates.crt",
+                house.roots().display().to_string(),
+            ),
+            ("user app", format!("user {USER}")),
+            ("cat /etc/msmtp.password", format!("echo {PASSWORD}")),
+            ("app@clinic.example", SENDER.to_owned()),
+        ],
     );
     std::fs::write(&config, text).unwrap();
     use std::os::unix::fs::PermissionsExt;
@@ -165,16 +174,22 @@ fn msmtp(house: &House, way: Way, file: &Path) -> Command {
 
 fn curl(house: &House, way: Way, file: &Path) -> Command {
     let url = match way {
-        Way::StartTls => format!("smtp://{}/desk.ward.example", house.submission),
-        Way::Implicit => format!("smtps://{}/desk.ward.example", house.submissions),
+        Way::StartTls => format!("smtp://{}", house.submission),
+        Way::Implicit => format!("smtps://{}", house.submissions),
     };
-    let mut command = limited("curl");
-    // --ssl-reqd: a bare --ssl would go on in the clear.
-    command.args(["--silent", "--show-error", "--ssl-reqd", "--cacert"]);
-    command.arg(house.roots());
-    command.args(["--user", &format!("{USER}:{PASSWORD}")]);
-    command.args(["--mail-from", SENDER, "--mail-rcpt", TO, "--upload-file"]);
-    command.arg(file).arg(url);
+    let text = page::block(
+        "curl",
+        &[
+            ("smtp://relay.clinic.example:587", url),
+            ("app:", format!("{USER}:")),
+            ("app@clinic.example", SENDER.to_owned()),
+            ("someone@partner.example", TO.to_owned()),
+            ("message.eml", file.display().to_string()),
+        ],
+    );
+    let mut command = limited("sh");
+    command.args(["-c", &text]).env("SMTP_PASSWORD", PASSWORD);
+    command.env("CURL_CA_BUNDLE", house.roots());
     command
 }
 
@@ -220,6 +235,27 @@ fn script(mut command: Command, house: &House, way: Way, file: &Path) -> Command
         .arg(house.roots())
         .args([USER, PASSWORD, SENDER, TO])
         .arg(file);
+    command
+}
+
+fn nodemailer(house: &House, way: Way, file: &Path) -> Command {
+    let (addr, secure) = match way {
+        Way::StartTls => (house.submission, "false"),
+        Way::Implicit => (house.submissions, "true"),
+    };
+    let text = page::block(
+        "nodemailer",
+        &[
+            ("relay.clinic.example", addr.ip().to_string()),
+            ("port: 587", format!("port: {}", addr.port())),
+            ("secure: false", format!("secure: {secure}")),
+            ("user: 'app'", format!("user: '{USER}'")),
+        ],
+    );
+    let mut command = node();
+    command.args([&text, SENDER, TO]).arg(file);
+    command.env("NODE_EXTRA_CA_CERTS", house.roots());
+    command.env("SMTP_PASSWORD", PASSWORD);
     command
 }
 
