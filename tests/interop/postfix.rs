@@ -7,7 +7,6 @@
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +21,11 @@ const UNPACKED: &str = concat!(
 const MAIL: u32 = 8;
 const LP: u32 = 7;
 const NOBODY: u32 = 65_534;
+
+/// Runs the master in a session of its own, whose processes it ends with itself, and ends it when
+/// told to. It can't be told by the kernel that the test has gone (it changes its user, which
+/// undoes PR_SET_PDEATHSIG), but the shell can.
+const UNTIL_TERM: &str = "setsid \"$@\" & trap \"kill $!\" TERM; wait $!; wait $!";
 
 /// A running Postfix with its folder; killed with all its children when dropped.
 pub(crate) struct Postfix {
@@ -71,13 +75,10 @@ impl Postfix {
         let long_ago = SystemTime::now() - Duration::from_secs(60);
         file.unwrap().set_modified(long_ago).unwrap();
         std::fs::write(dir.join("etc/master.cf"), master_cf(setup)).unwrap();
-        // It ends its children as its process group, and itself ends with the test, however that
-        // does.
         let master = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--"])
+            .args(["--pdeathsig", "TERM", "--", "sh", "-c", UNTIL_TERM, "sh"])
             .arg(format!("{UNPACKED}/usr/lib/postfix/sbin/master"))
             .args(["-c", &dir.join("etc").to_string_lossy(), "-d"])
-            .process_group(0)
             .env("LD_LIBRARY_PATH", format!("{UNPACKED}/usr/lib/postfix"))
             .env("MAIL_CONFIG", dir.join("etc"))
             .stdin(Stdio::null())
