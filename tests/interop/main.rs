@@ -10,6 +10,7 @@
 //! | `postfix.rs` | a Postfix, unpacked and run on a temporary folder |
 //! | `house.rs` | Postern with Postfixes around it, and how a message is looked at in the maildir |
 //! | `senders.rs` | the submitting programs |
+//! | `site.rs` | Postern with a mail server in front of it |
 //! | `smarthost.rs` | mail servers that have Postern as their smarthost |
 //! | `refusals.rs` | what they do when Postern says no |
 //! | `page.rs` | the examples of `docs/smarthost.md`, which all these run |
@@ -29,11 +30,18 @@
 
 mod bodies;
 mod cases;
+#[allow(dead_code)]
+mod exim;
 mod house;
+#[allow(dead_code)]
+mod opensmtpd;
 mod page;
 mod postfix;
 mod refusals;
 mod scan;
 mod senders;
+#[allow(dead_code)]
+mod server;
+mod site;
 mod smarthost;
 mod table;

@@ -34,7 +34,7 @@ pub(crate) fn block(name: &str, replacements: &[(&str, String)]) -> String {
 }
 
 /// The servers, for each of which the page shows each way.
-const SERVERS: [&str; 1] = ["postfix"];
+const SERVERS: [&str; 3] = ["postfix", "exim", "opensmtpd"];
 
 /// What the page shows is what the tests run: nothing else stands there under a name.
 #[test]
@@ -44,7 +44,8 @@ fn every_block_is_run() {
         let ways = ["submission", "submissions", "network", "certificate"];
         known.extend(ways.map(|way| format!("{server} {way}").leak() as &str));
     }
-    known.extend(["postfix sasl_passwd", "msmtp", "nodemailer", "curl"]);
+    known.extend(["postfix sasl_passwd", "exim router", "exim authenticator"]);
+    known.extend(["opensmtpd secrets", "msmtp", "nodemailer", "curl"]);
     let mut found: Vec<_> = blocks().into_iter().map(|(name, _)| name).collect();
     known.sort_unstable();
     found.sort_unstable();
