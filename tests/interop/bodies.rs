@@ -5,8 +5,6 @@
 pub(crate) struct Body {
     pub(crate) name: &'static str,
     pub(crate) octets: Vec<u8>,
-    /// How a sender encodes it that can't send it as it is.
-    pub(crate) encoded: Option<&'static [u8]>,
 }
 
 /// One of 20 MiB among them.
@@ -17,7 +15,24 @@ pub(crate) fn all() -> Vec<Body> {
     all.push(Body {
         name: "20 MiB",
         octets: large.into_bytes(),
-        encoded: None,
+    });
+    all
+}
+
+/// What receivers get: one of 3 MiB, and lines as long as they may be.
+pub(crate) fn receivable() -> Vec<Body> {
+    let line = |n: usize| format!(".{n:06} {}\r\n", "0123456789".repeat(7));
+    let mut all = small();
+    all.push(Body {
+        name: "3 MiB",
+        octets: (0..3 * 1024 * 1024 / 80)
+            .map(line)
+            .collect::<String>()
+            .into(),
+    });
+    all.push(Body {
+        name: "998 octets a line",
+        octets: format!("{}\r\n.{}\r\n", "x".repeat(998), "y".repeat(997)).into(),
     });
     all
 }
@@ -27,7 +42,6 @@ pub(crate) fn small() -> Vec<Body> {
     let body = |name, octets: &[u8]| Body {
         name,
         octets: octets.to_vec(),
-        encoded: None,
     };
     vec![
         body("plain", b"hello\r\n"),
@@ -49,15 +63,6 @@ pub(crate) fn not_empty(mut bodies: Vec<Body>) -> Vec<Body> {
     bodies
 }
 
-/// With quoted-printable where the final line end is missing: so s-nail says that it is.
-pub(crate) fn quoted(mut bodies: Vec<Body>) -> Vec<Body> {
-    for body in bodies.iter_mut().filter(|body| body.octets == b"the end") {
-        body.name = "no line end, quoted-printable";
-        body.encoded = Some(b"the end=\r\n");
-    }
-    bodies
-}
-
 impl Body {
     /// The whole message, as a client would have it in a file.
     pub(crate) fn message(&self, from: &str, to: &str, id: &str) -> Vec<u8> {
@@ -74,15 +79,18 @@ impl Body {
         [head.as_bytes(), &self.octets].concat()
     }
 
-    /// How it lies in a maildir: LF line ends, the last one always there, since SMTP can't say
-    /// that it isn't.
-    pub(crate) fn in_maildir(&self) -> Vec<u8> {
-        let mut octets = self
-            .encoded
-            .map_or_else(|| self.octets.clone(), <[u8]>::to_vec);
+    /// How it goes over SMTP: the last line end always there, since SMTP can't say that it isn't.
+    pub(crate) fn on_the_wire(&self) -> Vec<u8> {
+        let mut octets = self.octets.clone();
         if !octets.is_empty() && !octets.ends_with(b"\r\n") {
             octets.extend(b"\r\n");
         }
+        octets
+    }
+
+    /// How it lies in a maildir: LF line ends.
+    pub(crate) fn in_maildir(&self) -> Vec<u8> {
+        let mut octets = self.on_the_wire();
         octets.retain(|octet| *octet != b'\r');
         octets
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::bodies::Body;
 use crate::house::{House, PASSWORD, SENDER, TO, USER};
 use crate::page;
 
@@ -45,6 +46,17 @@ impl Sender {
             Sender::AioSmtpLib => number(debian_python()),
             Sender::Nodemailer => number(node()),
             other => version(other.name()),
+        }
+    }
+
+    /// What arrives of a body: s-nail says by quoted-printable that the final line end is missing.
+    pub(crate) fn arriving(self, body: &Body) -> Body {
+        match self {
+            Sender::SNail if body.octets == b"the end" => Body {
+                name: "no line end, quoted-printable",
+                octets: b"the end=\r\n".to_vec(),
+            },
+            _ => body.clone(),
         }
     }
 
