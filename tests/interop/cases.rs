@@ -18,13 +18,14 @@ async fn through(sender: Sender, ways: &[(Way, &str, Vec<Body>)]) {
         for (n, body) in bodies.iter().enumerate() {
             let id = format!("{}-{label}-{n}", sender.name()).replace([' ', '+'], "");
             let message = body.message(SENDER, TO, &id);
+            let arriving = sender.arriving(body);
             let result = sender
                 .submit(&house, *way, &message)
-                .and_then(|()| house.arrives(body, &id));
+                .and_then(|()| house.arrives(&arriving, &id));
             table.row(
                 sender.name(),
                 &version,
-                &format!("{label}: {}", body.name),
+                &format!("{label}: {}", arriving.name),
                 result,
             );
         }
@@ -74,6 +75,42 @@ async fn msmtp() {
     through(Sender::Msmtp, &ways).await;
 }
 
+#[tokio::test]
+async fn curl() {
+    let ways = [
+        (Way::StartTls, "smtp:// --ssl-reqd + AUTH", bodies::all()),
+        (Way::Implicit, "smtps:// + AUTH", bodies::all()),
+    ];
+    through(Sender::Curl, &ways).await;
+}
+
+#[tokio::test]
+async fn s_nail() {
+    let ways = [
+        (Way::StartTls, "smtp-use-starttls, AUTH", bodies::all()),
+        (Way::Implicit, "smtps:// + AUTH", bodies::small()),
+    ];
+    through(Sender::SNail, &ways).await;
+}
+
+#[tokio::test]
+async fn aiosmtplib() {
+    let ways = [
+        (Way::StartTls, "start_tls + AUTH", bodies::all()),
+        (Way::Implicit, "use_tls + AUTH", bodies::small()),
+    ];
+    through(Sender::AioSmtpLib, &ways).await;
+}
+
+#[tokio::test]
+async fn nodemailer() {
+    let ways = [
+        (Way::StartTls, "requireTLS + AUTH", bodies::all()),
+        (Way::Implicit, "secure + AUTH", bodies::small()),
+    ];
+    through(Sender::Nodemailer, &ways).await;
+}
+
 /// A Postfix without TLS gets nothing; the report arrives at another one and Python can read it.
 #[tokio::test]
 async fn a_postfix_without_tls_gets_nothing() {
@@ -85,6 +122,7 @@ async fn a_postfix_without_tls_gets_nothing() {
         port: house.port,
         domain: "weak.example",
         tls: "none",
+        smarthost: None,
     };
     let weak = Postfix::start(&house.ca, &setup);
     house

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -27,6 +27,7 @@ pub(crate) fn main_section(folder: &Path, host: &str, listen: SocketAddr) -> Str
     let (ip, port) = (listen.ip(), listen.port());
     format!(
         "primary_hostname = {host}
+exim_path = {1}
 spool_directory = {dir}/spool
 log_file_path = {dir}/log/%s
 exim_user = {0}
@@ -39,8 +40,13 @@ daemon_smtp_ports = {port}
 host_lookup =
 rfc1413_query_timeout = 0s
 ",
-        USER.0
+        USER.0,
+        program().display(),
     )
+}
+
+fn program() -> PathBuf {
+    server::unpacked(PACKAGE).join("usr/sbin/exim4")
 }
 
 /// A transport that writes what arrives into `mail/`, its envelope in front.
@@ -79,10 +85,9 @@ impl Exim {
         }
         let file = dir.join("exim.conf");
         std::fs::write(&file, config).unwrap();
-        let program = server::unpacked(PACKAGE).join("usr/sbin/exim4");
         // A queue runner each second: what could not be delivered at once is tried again.
-        let (program, file) = (program.to_string_lossy(), file.to_string_lossy());
-        let command = [&*program, "-C", &*file, "-bdf", "-q1s"];
+        let (program, file) = (program(), file.to_string_lossy());
+        let command = [&*program.to_string_lossy(), "-C", &*file, "-bdf", "-q1s"];
         let system = System {
             users: &[USER],
             ..System::default()

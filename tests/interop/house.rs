@@ -1,6 +1,6 @@
 //! Postern with Postfixes around it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use postern_lab::{Ca, Daemon, DnsServer, free_port, loopback};
@@ -12,9 +12,11 @@ pub(crate) const SENDER: &str = "dr@ward.example";
 pub(crate) const TO: &str = "p@clinic.example";
 pub(crate) const USER: &str = "ward";
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
-const LIMIT: Duration = Duration::from_secs(60);
+/// Long enough for a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Postern, and a Postfix that takes mail for clinic.example and ward.example.
+/// Postern, and a Postfix that takes mail for clinic.example, ward.example and
+/// other.example.
 pub(crate) struct House {
     pub(crate) daemon: Daemon,
     pub(crate) postfix: Postfix,
@@ -29,13 +31,18 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn start() -> House {
+        House::with(loopback(), "").await
+    }
+
+    /// One whose Postern is at this address and has further tables in its configuration.
+    pub(crate) async fn with(own: IpAddr, tables: &str) -> House {
         let (ca, port, dns) = (
             Ca::new(),
             free_port(),
             DnsServer::start("127.0.0.1:0".parse().unwrap()),
         );
-        let (own, far) = (loopback(), loopback());
-        for domain in ["clinic.example", "ward.example"] {
+        let far = loopback();
+        for domain in ["clinic.example", "ward.example", "other.example"] {
             dns.mx(domain, 10, "mx.clinic.example");
         }
         dns.a("mx.clinic.example", far);
@@ -43,8 +50,9 @@ impl House {
             host: "mx.clinic.example",
             ip: far,
             port,
-            domain: "clinic.example, ward.example",
+            domain: "clinic.example, ward.example, other.example",
             tls: "may",
+            smarthost: None,
         };
         let mut house = House {
             postfix: Postfix::start(&ca, &setup),
@@ -57,23 +65,23 @@ impl House {
             port,
         };
         house.ca.write_pem(house.roots());
+        // The address is also the common name: s-nail doesn't look for one anywhere else.
         let identity = house
             .ca
-            .issue(&["relay.ward.example", "localhost", &own.to_string()]);
+            .issue(&[&own.to_string(), "relay.ward.example", "localhost"]);
         identity.write(house.daemon.dir(), "relay");
-        let config = house.config();
+        let config = house.config() + tables;
         house.daemon.config(&config).start().await;
-        let add = [
-            "account",
-            "add",
-            USER,
-            "--password-stdin",
-            "--sender",
-            "@ward.example",
-        ];
-        let output = house.daemon.run_with_stdin(&add, format!("{PASSWORD}\n"));
-        assert!(output.status.success(), "{output:?}");
+        house.add_account(USER, &["@ward.example"]);
         house
+    }
+
+    /// Adds an account, with the one password.
+    pub(crate) fn add_account(&self, name: &str, senders: &[&str]) {
+        let mut add = vec!["account", "add", name, "--password-stdin"];
+        add.extend(senders.iter().flat_map(|sender| ["--sender", sender]));
+        let output = self.daemon.run_with_stdin(&add, format!("{PASSWORD}\n"));
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// The file with the authority's root.
@@ -125,29 +133,7 @@ tls_level = "authenticated"
         let message = self
             .postfix
             .wait_message(&format!("\nX-Lab-Id: {id}\n"), LIMIT)?;
-        let end = memchr::memmem::find(&message, b"\n\n").ok_or("no end of the header")?;
-        let (head, got) = (
-            String::from_utf8_lossy(&message[..end]),
-            &message[end + 2..],
-        );
-        let expected = body.in_maildir();
-        if got != expected {
-            let at = got
-                .iter()
-                .zip(&expected)
-                .take_while(|(a, b)| a == b)
-                .count();
-            return Err(format!(
-                "{} octets arrived for {}, the first other one is {at}",
-                got.len(),
-                expected.len()
-            ));
-        }
-        // smtpd_tls_received_header.
-        match head.contains("using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384") {
-            true => Ok(format!("octet for octet, {} octets, TLSv1.3", got.len())),
-            false => Err(format!("Postfix says no TLS 1.3:\n{head}")),
-        }
+        arrived(&message, body)
     }
 
     /// What the log of Postfix has to say: only TLS 1.3, and no transaction without it.
@@ -175,5 +161,32 @@ tls_level = "authenticated"
             assert!(Instant::now() < deadline, "{}", self.daemon.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+}
+
+/// What can be said of a message with this body, as it lies in the maildir.
+pub(crate) fn arrived(message: &[u8], body: &Body) -> Result<String, String> {
+    let end = memchr::memmem::find(message, b"\n\n").ok_or("no end of the header")?;
+    let (head, got) = (
+        String::from_utf8_lossy(&message[..end]),
+        &message[end + 2..],
+    );
+    let expected = body.in_maildir();
+    if got != expected {
+        let at = got
+            .iter()
+            .zip(&expected)
+            .take_while(|(a, b)| a == b)
+            .count();
+        return Err(format!(
+            "{} octets arrived for {}, the first other one is {at}",
+            got.len(),
+            expected.len()
+        ));
+    }
+    // smtpd_tls_received_header.
+    match head.contains("using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384") {
+        true => Ok(format!("octet for octet, {} octets, TLSv1.3", got.len())),
+        false => Err(format!("Postfix says no TLS 1.3:\n{head}")),
     }
 }

@@ -1,5 +1,6 @@
-//! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern; Postfix,
-//! Exim, OpenSMTPD, chasquid, Haraka and aiosmtpd take it.
+//! Real software on both sides: mail clients and libraries (`senders.rs` has the list) and mail
+//! servers (`smarthost.rs`) hand mail to Postern; Postfix, Exim, OpenSMTPD, chasquid, Haraka and
+//! aiosmtpd take it.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.
@@ -16,12 +17,17 @@
 //! | `receivers/` | the receivers' cases, and how each receiver is set up for them |
 //! | `mailbox.rs` | what receivers have stored |
 //! | `senders.rs` | the submitting programs |
+//! | `site.rs` | Postern with a mail server in front of it |
+//! | `smarthost.rs` | mail servers that have Postern as their smarthost |
+//! | `refusals.rs` | what they do when Postern says no |
+//! | `page.rs` | the examples of `docs/smarthost.md`, which all these run |
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
 //! | `receiver.py` | what aiosmtpd says and stores |
 //! | `haraka/` | Haraka's pinned packages, and the plugin by which it stores |
-//! | `submit.py`, `read_dsn.py` | Python's smtplib and email package |
+//! | `submit.py`, `submit_async.py`, `read_dsn.py` | Python's smtplib, aiosmtplib, email package |
+//! | `submit.js` | nodemailer |
 
 #![allow(
     clippy::unwrap_used,
@@ -38,9 +44,13 @@ mod gate;
 mod house;
 mod mailbox;
 mod opensmtpd;
+mod page;
 mod postfix;
 mod receivers;
+mod refusals;
 mod scan;
 mod senders;
 mod server;
+mod site;
+mod smarthost;
 mod table;

@@ -70,14 +70,20 @@ impl OpenSmtpd {
         ];
         let root = server::unpacked(PACKAGE);
         let libexec = root.join("usr/libexec");
+        let libexec = libexec.to_string_lossy();
+        let mut mounts = vec![
+            ("spool", "/var/spool"),
+            ("run", "/run"),
+            ("lib", "/var/lib"),
+            (&*libexec, "/usr/libexec"),
+        ];
+        // It verifies others by the system's roots and knows no other file.
+        if dir.join("ca.pem").exists() {
+            mounts.push(("ca.pem", "/etc/ssl/certs/ca-certificates.crt"));
+        }
         let system = System {
             users: &[DAEMON, QUEUE, MAILBOX],
-            mounts: &[
-                ("spool", "/var/spool"),
-                ("run", "/run"),
-                ("lib", "/var/lib"),
-                (&libexec.to_string_lossy(), "/usr/libexec"),
-            ],
+            mounts: &mounts,
             environment: match build {
                 Build::Shipped => &[],
                 Build::Mended => &all[..1],

@@ -2,13 +2,14 @@
 //!
 //! Debian's mail servers exclude one another as packages, so it is not installed: its master runs
 //! directly, in the foreground, on a temporary folder, as root. Mail for its domains goes to
-//! maildirs; nothing goes out.
+//! maildirs; nothing goes out, but from one that has a smarthost.
 
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use postern_lab::{Ca, Identity, IdentityFiles};
 
@@ -20,6 +21,11 @@ const UNPACKED: &str = concat!(
 const MAIL: u32 = 8;
 const LP: u32 = 7;
 const NOBODY: u32 = 65_534;
+
+/// Runs the master in a session of its own, whose processes it ends with itself, and ends it when
+/// told to. It can't be told by the kernel that the test has gone (it changes its user, which
+/// undoes PR_SET_PDEATHSIG), but the shell can.
+const UNTIL_TERM: &str = "setsid \"$@\" & trap \"kill $!\" TERM; wait $!; wait $!";
 
 /// A running Postfix with its folder; killed with all its children when dropped.
 pub(crate) struct Postfix {
@@ -35,6 +41,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) domain: &'a str,
     /// `smtpd_tls_security_level`: may, encrypt or none.
     pub(crate) tls: &'a str,
+    /// For one that sends what it gets to a smarthost: lines of its `main.cf`.
+    pub(crate) smarthost: Option<&'a str>,
 }
 
 impl Postfix {
@@ -60,9 +68,16 @@ impl Postfix {
         make_folders(dir);
         let identity: Identity = ca.issue(&[setup.host]);
         let files = identity.write(dir, "smtpd");
-        std::fs::write(dir.join("etc/main.cf"), main_cf(dir, setup, &files)).unwrap();
+        let main_cf_file = dir.join("etc/main.cf");
+        std::fs::write(&main_cf_file, main_cf(dir, setup, &files)).unwrap();
+        // Postfix waits while somebody may still be writing it.
+        let file = std::fs::File::options().append(true).open(main_cf_file);
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        file.unwrap().set_modified(long_ago).unwrap();
         std::fs::write(dir.join("etc/master.cf"), master_cf(setup)).unwrap();
-        let master = Command::new(format!("{UNPACKED}/usr/lib/postfix/sbin/master"))
+        let master = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "--", "sh", "-c", UNTIL_TERM, "sh"])
+            .arg(format!("{UNPACKED}/usr/lib/postfix/sbin/master"))
             .args(["-c", &dir.join("etc").to_string_lossy(), "-d"])
             .env("LD_LIBRARY_PATH", format!("{UNPACKED}/usr/lib/postfix"))
             .env("MAIL_CONFIG", dir.join("etc"))
@@ -83,32 +98,39 @@ impl Postfix {
 
     /// Waits for a message in the maildir that contains the text, and gives it.
     pub(crate) fn wait_message(&self, text: &str, limit: Duration) -> Result<Vec<u8>, String> {
+        self.wait_message_with(&[text], limit)
+    }
+
+    /// Waits for one that contains all these texts, near its beginning.
+    pub(crate) fn wait_message_with(
+        &self,
+        texts: &[&str],
+        limit: Duration,
+    ) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
-            for message in self.messages() {
-                if memchr::memmem::find(&message[..message.len().min(16 << 10)], text.as_bytes())
-                    .is_some()
-                {
-                    return Ok(message);
-                }
+            if let Some(file) = self.maildir().find(|file| begins_with(file, texts)) {
+                return std::fs::read(file).map_err(|e| e.to_string());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(format!(
-            "no message with {text:?} in {limit:?}; the log of Postfix:\n{}",
+            "no message with {texts:?} in {limit:?}; the log of Postfix:\n{}",
             self.log()
         ))
     }
 
-    /// The files in the maildir.
+    /// What is in the maildir.
     pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
-        let Ok(entries) = std::fs::read_dir(self.folder.path().join("mail/inbox/new")) else {
-            return Vec::new();
-        };
-        entries
-            .flatten()
-            .filter_map(|entry| std::fs::read(entry.path()).ok())
+        self.maildir()
+            .filter_map(|file| std::fs::read(file).ok())
             .collect()
+    }
+
+    fn maildir(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path().join("mail/inbox/new"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
     }
 
     fn wait_listening(&mut self, setup: &Setup) {
@@ -144,6 +166,14 @@ impl Drop for Postfix {
     }
 }
 
+/// Whether the first 16 KiB of a file contain all these texts.
+fn begins_with(file: &Path, texts: &[&str]) -> bool {
+    let mut begin = Vec::new();
+    let read = std::fs::File::open(file).and_then(|f| f.take(16 << 10).read_to_end(&mut begin));
+    let contains = |text: &&str| memchr::memmem::find(&begin, text.as_bytes()).is_some();
+    read.is_ok() && texts.iter().all(contains)
+}
+
 fn make_folders(dir: &Path) {
     let make = |path: &str, owner: u32, group: u32, mode: u32| -> PathBuf {
         let path = dir.join(path);
@@ -173,6 +203,10 @@ fn main_cf(dir: &Path, setup: &Setup, tls: &IdentityFiles) -> String {
     let d = dir.display();
     let libraries = format!("LD_LIBRARY_PATH={UNPACKED}/usr/lib/postfix MAIL_CONFIG={d}/etc");
     let (certificate, key) = (tls.certificate.display(), tls.private_key.display());
+    let restrictions = match setup.smarthost {
+        Some(_) => "permit_mynetworks, reject",
+        None => "reject_unauth_destination",
+    };
     format!(
         "compatibility_level = 3.6
 queue_directory = {d}/queue
@@ -204,13 +238,14 @@ smtpd_tls_key_file = {key}
 smtpd_tls_security_level = {}
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
-smtpd_relay_restrictions = reject_unauth_destination
+smtpd_relay_restrictions = {restrictions}
 alias_maps =
 alias_database =
 import_environment = {libraries}
 export_environment = {libraries}
-",
-        setup.tls
+{}",
+        setup.tls,
+        setup.smarthost.unwrap_or_default()
     )
 }
 
@@ -240,6 +275,9 @@ fn master_cf(setup: &Setup) -> String {
         let unprivileged = if name == "virtual" { "n" } else { "-" };
         text += &format!("{name} unix {public} {unprivileged} n {wakeup} {limit} {program}\n");
     }
+    if setup.smarthost.is_some() {
+        text += "smtp unix - - n - - smtp\n";
+    }
     text + "postlog unix-dgram n - n - 1 postlogd\n"
 }
 
@@ -253,6 +291,7 @@ async fn the_runner_works() {
         port,
         domain: "own.example",
         tls: "may",
+        smarthost: None,
     };
     let postfix = Postfix::start(&ca, &setup);
     let mut client = postern_lab::Client::connect((ip, port).into())

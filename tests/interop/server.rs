@@ -197,8 +197,10 @@ fn mount_script(folder: &Path, system: &System) -> String {
         ("group", "/etc/group"),
         ("resolv.conf", "/etc/resolv.conf"),
     ];
+    let hosts = [("hosts", "/etc/hosts")];
+    let hosts = hosts.iter().filter(|_| folder.join("hosts").exists());
     let mut text = String::from("set -e\n");
-    for (from, over) in own.iter().chain(system.mounts) {
+    for (from, over) in own.iter().chain(hosts).chain(system.mounts) {
         let from = folder.join(from);
         let _ = writeln!(text, "mount --bind '{}' '{over}'", from.display());
     }
