@@ -10,6 +10,7 @@
 //! | `postfix.rs` | a Postfix, unpacked and run on a temporary folder |
 //! | `house.rs` | Postern with Postfixes around it, and how a message is looked at in the maildir |
 //! | `senders.rs` | the submitting programs |
+//! | `smuggling.rs` | false ends of messages, and what Postfix makes of them |
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
@@ -29,4 +30,5 @@ mod house;
 mod postfix;
 mod scan;
 mod senders;
+mod smuggling;
 mod table;
