@@ -19,7 +19,7 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 10] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
@@ -28,6 +28,8 @@ pub const CASES: [Case; 8] = [
     ("configuration", configuration),
     ("control", control),
     ("server_session", server_session),
+    ("client_session", client_session),
+    ("records", records),
 ];
 
 const CLIENT: [u8; 4] = [192, 0, 2, 7];
@@ -342,4 +344,92 @@ fn classes(replies: &[u8]) -> Vec<char> {
     text.lines()
         .filter_map(|line| line.chars().next())
         .collect()
+}
+
+/// A session with a far side that says whatever: nothing of mail or login without a
+/// permit; whole lines; each transaction ends once, with an end for each recipient;
+/// and only what had its final dot sent can be delivered.
+pub fn client_session(octets: &[u8]) {
+    let Some((&how, octets)) = octets.split_first() else {
+        return;
+    };
+    let errand = postern::delivery::fuzzing::Errand {
+        tls: how & 1 != 0,
+        login: how & 2 != 0,
+        permits: how & 4 == 0,
+        recipients: 1 + usize::from(how >> 3 & 3),
+        piece: [4096, 1, 3, 17][usize::from(how >> 5 & 3)],
+        slow: how & 128 != 0,
+    };
+    let played = postern::delivery::fuzzing::play(octets, errand);
+    is_lines(&played.said);
+    assert!(played.said.is_empty() || played.said.ends_with(b"\r\n"));
+    let said = String::from_utf8(played.said).expect("ASCII");
+    if !errand.permits {
+        for word in ["MAIL", "RCPT", "DATA", "AUTH", "@"] {
+            assert!(!said.contains(word), "without a permit: {said:?}");
+        }
+    }
+    assert!(!errand.tls || !said.contains("MAIL") || said.contains("STARTTLS\r\n"));
+    assert!(played.is_over, "{said:?}");
+    assert_eq!(played.ended.len(), played.begun, "{said:?}");
+    for ends in &played.ended {
+        assert_eq!(ends.len(), errand.recipients);
+    }
+    let delivered = played.ended.iter().filter(|ends| ends.contains(&true));
+    assert!(delivered.count() <= played.dots, "taken without a dot");
+}
+
+/// A header or head that is one says itself again; a changed record is noticed by its
+/// seal; and a walk over a segment leaves no octet out and loses no record.
+pub fn records(octets: &[u8]) {
+    use postern::spool::fuzzing;
+    if let Some((header, again)) = fuzzing::header(octets) {
+        assert_eq!(header, again);
+    }
+    for (once, again) in fuzzing::heads(octets) {
+        assert_eq!(once, again);
+    }
+    let (head, body) = octets.split_at(octets.len() / 3);
+    let record = fuzzing::seal(head, body).expect("it is small");
+    assert_eq!(fuzzing::open(&record), Some((head.to_vec(), body.to_vec())));
+    let mut changed = record.clone();
+    let at = octets
+        .iter()
+        .fold(0, |at: usize, o| at * 31 % 65_537 + usize::from(*o))
+        % record.len();
+    changed[at] ^= octets.first().copied().unwrap_or(0) | 1;
+    // The checksum of the content is for telling damage early; the seal does not need it.
+    if !(48..52).contains(&at) {
+        assert_eq!(fuzzing::open(&changed), None, "octet {at} was changed");
+    }
+    segment(octets);
+}
+
+/// Between octets 0xFF: what is odd is sealed as a record, what is even lies there as it is.
+fn segment(octets: &[u8]) {
+    let (mut file, mut whole) = (Vec::new(), Vec::new());
+    for piece in octets.split(|octet| *octet == 0xFF) {
+        let start = file.len() as u64;
+        if piece.first().is_some_and(|first| first % 2 == 1) {
+            let record = postern::spool::fuzzing::seal(piece, b"").expect("it is small");
+            file.extend_from_slice(&record);
+            whole.push((start..file.len() as u64, true));
+        } else {
+            file.extend_from_slice(piece);
+        }
+    }
+    // A raw piece that begins like a record may swallow what follows, with reason.
+    let is_imitated = octets.windows(4).any(|four| four == b"PstJ");
+    let length = file.len() as u64;
+    let found = postern::spool::fuzzing::scan(file).expect("memory does not fail");
+    let mut end = 0;
+    for (range, _) in &found {
+        assert_eq!(range.start, end, "octets left out");
+        assert!(range.end > end);
+        end = range.end;
+    }
+    assert_eq!(end, length);
+    let sound: Vec<_> = found.into_iter().filter(|(_, sound)| *sound).collect();
+    assert!(is_imitated || sound == whole, "{sound:?} for {whole:?}");
 }
