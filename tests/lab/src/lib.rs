@@ -55,8 +55,8 @@ pub use daemon::Daemon;
 pub use dns::DnsServer;
 pub use net::{free_port, loopback};
 pub use smtp::{
-    Dialog, DialogServer, LenientServer, Received, SmtpBuilder, SmtpServer, Stage, Taken,
-    TlsVersion,
+    Dialog, DialogServer, Intolerance, LenientServer, Received, SmtpBuilder, SmtpServer, Stage,
+    Taken, TlsVersion,
 };
 pub use smuggle::{FALSE_ENDS, FalseEnd};
 pub use wire::TlsSeen;

@@ -9,6 +9,7 @@
 
 mod auth;
 mod dialog;
+mod hello;
 mod knobs;
 mod lenient;
 mod seen;
@@ -20,6 +21,7 @@ mod tls;
 mod transaction;
 
 pub use dialog::{Dialog, DialogServer};
+pub use hello::Intolerance;
 pub use knobs::SmtpBuilder;
 pub use lenient::{LenientServer, Taken};
 pub use seen::Received;
