@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use postern::ingress::session::{Action, Answer, Rules, Session};
+use postern::ingress::accounts::Account;
+use postern::ingress::admission::SenderPattern;
+use postern::ingress::auth::Verdict;
+use postern::ingress::session::{Action, Answer, Rules, Secured, Session};
 use postern::ingress::{Limits, Listener, ListenerKind};
 use postern::message::{self, HeaderCollector, TraceContext};
 use postern::types::{Domain, Host, Mailbox, Protocol, QueueId, Timestamp};
@@ -19,7 +22,7 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 10] = [
+pub const CASES: [Case; 11] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
@@ -28,6 +31,7 @@ pub const CASES: [Case; 10] = [
     ("configuration", configuration),
     ("control", control),
     ("server_session", server_session),
+    ("submission_session", submission_session),
     ("client_session", client_session),
     ("records", records),
 ];
@@ -243,12 +247,14 @@ pub fn control(octets: &[u8]) {
 struct Told {
     replies: Vec<u8>,
     messages: Vec<Vec<u8>>,
+    secured: bool,
+    logged_in: bool,
 }
 
 /// A session on a relay listener says and takes the same however the octets arrive;
 /// it says whole lines; and takes a message at most for each CRLF.CRLF.
 pub fn server_session(octets: &[u8]) {
-    let whole = session(&mut std::iter::once(octets));
+    let whole = session(ListenerKind::Relay, &mut std::iter::once(octets));
     let ends = octets
         .windows(5)
         .filter(|five| *five == b"\r\n.\r\n")
@@ -264,20 +270,44 @@ pub fn server_session(octets: &[u8]) {
         .windows(8)
         .any(|w| w == b"STARTTLS")
     {
-        let piecemeal = session(&mut octets.chunks(1));
+        let piecemeal = session(ListenerKind::Relay, &mut octets.chunks(1));
         assert_eq!(classes(&piecemeal.replies), classes(&whole.replies));
         assert_eq!(piecemeal.messages, whole.messages);
     }
 }
 
-fn session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
+/// A session on a submission listener whose handshakes go well and that knows one
+/// account: nothing is believed before TLS, and no message taken before a login or
+/// from anybody but the account's senders.
+pub fn submission_session(octets: &[u8]) {
+    for length in [4096, 1] {
+        let told = session(ListenerKind::Submission, &mut octets.chunks(length));
+        is_lines(&told.replies);
+        let ends = octets
+            .windows(5)
+            .filter(|five| *five == b"\r\n.\r\n")
+            .count();
+        assert!(told.messages.len() <= ends, "messages without an end");
+        assert!(told.messages.is_empty() || told.logged_in);
+        assert!(!told.logged_in || told.secured);
+        for message in &told.messages {
+            is_lines(message);
+        }
+    }
+}
+
+fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
+    let is_relay = kind == ListenerKind::Relay;
     let clinic = Domain::parse("clinic.example").expect("a domain");
     let listener = Listener {
         bind: "[::]:25".to_owned(),
         address: "[::1]:0".parse().expect("an address"),
-        kind: ListenerKind::Relay,
-        tls_required: false,
-        networks: vec!["192.0.2.0/24".parse().expect("a network")],
+        kind,
+        tls_required: !is_relay,
+        networks: match is_relay {
+            true => vec!["192.0.2.0/24".parse().expect("a network")],
+            false => vec![],
+        },
         certificates: vec![],
         require_both: false,
         client_roots: vec![],
@@ -296,27 +326,57 @@ fn session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
     };
     let mut session = Session::new(Arc::new(rules), CLIENT.into(), None);
     let (mut told, mut body) = (Told::default(), Vec::new());
-    let mut is_over = run(&mut session, &mut told, &mut body);
+    let mut is_over = run(&mut session, is_relay, &mut told, &mut body);
     for piece in pieces {
         if is_over {
             break;
         }
         session.receive(piece, Timestamp::from_micros(7));
-        is_over = run(&mut session, &mut told, &mut body);
+        is_over = run(&mut session, is_relay, &mut told, &mut body);
     }
     told
 }
 
+/// Scanner, who sends as @clinic.example.
+fn account() -> Arc<Account> {
+    let senders = vec![SenderPattern::parse("@clinic.example").expect("a pattern")];
+    // Nobody verifies a password by it here.
+    let hash = format!(
+        "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg${}",
+        "A".repeat(43)
+    );
+    Arc::new(Account::new("scanner", &hash, senders).expect("an account"))
+}
+
 /// Does what the session asks until it wants octets (false) or is over (true).
-fn run(session: &mut Session, told: &mut Told, body: &mut Vec<u8>) -> bool {
+fn run(session: &mut Session, is_relay: bool, told: &mut Told, body: &mut Vec<u8>) -> bool {
     for _ in 0..1_000_000 {
         match session.advance() {
             Action::Read => return false,
             Action::Send(octets) => told.replies.extend_from_slice(&octets),
             Action::Pause(_) => {}
             // The handshake fails: the socket's task would end the session.
-            Action::StartTls | Action::Close => return true,
-            Action::Authenticate(_) => panic!("AUTH on a relay listener"),
+            Action::StartTls if is_relay => return true,
+            Action::Close => return true,
+            Action::StartTls => {
+                told.secured = true;
+                session.answer(Answer::Secured(Secured {
+                    version: "TLSv1.3".to_owned(),
+                    cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+                    names: vec![],
+                }));
+            }
+            Action::Authenticate(login) => {
+                assert!(!is_relay, "AUTH on a relay listener");
+                assert!(told.secured, "a password in the clear");
+                session.answer(Answer::Verdict(match login.password.as_slice() {
+                    b"secret" if login.name == "scanner" => Verdict::Accepted(account()),
+                    b"later" => Verdict::Unavailable,
+                    b"often" => Verdict::Limited,
+                    _ => Verdict::Refused,
+                }));
+                told.logged_in |= login.name == "scanner" && login.password.as_slice() == b"secret";
+            }
             Action::Open => {
                 body.clear();
                 let id = QueueId::new(Timestamp::from_micros(7), [0; 4]);
@@ -328,6 +388,9 @@ fn run(session: &mut Session, told: &mut Told, body: &mut Vec<u8>) -> bool {
             }
             Action::Commit(ticket) => {
                 assert!(!ticket.envelope.recipients.is_empty());
+                let sender = ticket.envelope.sender.as_ref().map(ToString::to_string);
+                let is_ours = |sender: String| sender.ends_with("@clinic.example");
+                assert!(sender.is_none_or(is_ours), "somebody else's name");
                 told.messages.push(std::mem::take(body));
                 session.answer(Answer::Committed(Ok(())));
             }
