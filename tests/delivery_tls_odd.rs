@@ -14,7 +14,7 @@ use std::time::Duration;
 use delivery_support::*;
 use postern::delivery::{Deliver, Lane, RouteSettings, Settings};
 use postern::types::{Host, Report, TlsLevel};
-use postern_lab::{Dialog, DialogServer, Identity, free_port};
+use postern_lab::{Dialog, DialogServer, Identity, TlsVersion, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -113,27 +113,26 @@ async fn e28_half_closed_before_the_message_is_a_loss() {
 
 #[tokio::test]
 async fn e27_nothing_is_resumed_so_each_certificate_is_looked_at() {
-    let world = World::new(|mx, _| mx.tickets(10));
-    let deliverer = world.deliverer(
-        world.settings(),
-        TlsLevel::Authenticated,
-        &["tls", "bounce"],
-    );
-    for _ in 0..3 {
-        assert_eq!(fate(&attempt(&deliverer, &job()).await), "delivered");
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let world = World::new(|mx, _| mx.tls_versions(version, version).tickets(10));
+        let methods = ["tls", "bounce"];
+        let deliverer = world.deliverer(world.settings(), TlsLevel::Authenticated, &methods);
+        for _ in 0..3 {
+            assert_eq!(fate(&attempt(&deliverer, &job()).await), "delivered");
+        }
+        let messages = world.mx.messages();
+        let resumed = messages.iter().filter(|m| m.tls.as_ref().unwrap().resumed);
+        assert_eq!((messages.len(), resumed.count()), (3, 0));
+        // Somebody else now, with the tickets of the one before.
+        world
+            .mx
+            .change(|mx| mx.identity(Identity::self_signed(&[MX])));
+        assert_eq!(
+            fate(&attempt(&deliverer, &job()).await),
+            "bounced certificate-untrusted"
+        );
+        assert_eq!(world.mx.count(), 3);
     }
-    let messages = world.mx.messages();
-    let resumed = messages.iter().filter(|m| m.tls.as_ref().unwrap().resumed);
-    assert_eq!((messages.len(), resumed.count()), (3, 0));
-    // Somebody else now, with the tickets of the one before.
-    world
-        .mx
-        .change(|mx| mx.identity(Identity::self_signed(&[MX])));
-    assert_eq!(
-        fate(&attempt(&deliverer, &job()).await),
-        "bounced certificate-untrusted"
-    );
-    assert_eq!(world.mx.count(), 3);
 }
 
 /// A path that loses what is larger than a segment, and all that comes behind it.
