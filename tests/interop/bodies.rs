@@ -19,6 +19,45 @@ pub(crate) fn all() -> Vec<Body> {
     all
 }
 
+/// What receivers get: one of 3 MiB, and lines as long as they may be.
+pub(crate) fn receivable() -> Vec<Body> {
+    let line = |n: usize| format!(".{n:06} {}\r\n", "0123456789".repeat(7));
+    let mut all = small();
+    all.extend(envelopes());
+    all.push(Body {
+        name: "3 MiB",
+        octets: (0..3 * 1024 * 1024 / 80)
+            .map(line)
+            .collect::<String>()
+            .into(),
+    });
+    all.push(Body {
+        name: "998 octets a line",
+        octets: format!("{}\r\n.{}\r\n", "x".repeat(998), "y".repeat(997)).into(),
+    });
+    all
+}
+
+/// Whom a smuggled envelope would be for.
+pub(crate) const VICTIM: &str = "victim@clinic.example";
+
+/// Legal everywhere, and a second envelope for a server behind which a dot was lost.
+pub(crate) fn envelopes() -> Vec<Body> {
+    let smuggled = format!(
+        "MAIL FROM:<dr@ward.example>\r\nRCPT TO:<{VICTIM}>\r\nDATA\r\nSubject: smuggled\r\n\r\nevil\r\n.\r\n"
+    );
+    let body = |name, octets: String| Body {
+        name,
+        octets: octets.into_bytes(),
+    };
+    vec![
+        body("a lone dot before an envelope", format!(".\r\n{smuggled}")),
+        body("two dots", format!("..\r\n{smuggled}")),
+        body("an envelope first", smuggled),
+        body("20,000 lone dots", ".\r\n".repeat(20_000)),
+    ]
+}
+
 /// All but the large one.
 pub(crate) fn small() -> Vec<Body> {
     let body = |name, octets: &[u8]| Body {
@@ -61,13 +100,18 @@ impl Body {
         [head.as_bytes(), &self.octets].concat()
     }
 
-    /// How it lies in a maildir: LF line ends, the last one always there, since SMTP can't say
-    /// that it isn't.
-    pub(crate) fn in_maildir(&self) -> Vec<u8> {
+    /// How it goes over SMTP: the last line end always there, since SMTP can't say that it isn't.
+    pub(crate) fn on_the_wire(&self) -> Vec<u8> {
         let mut octets = self.octets.clone();
         if !octets.is_empty() && !octets.ends_with(b"\r\n") {
             octets.extend(b"\r\n");
         }
+        octets
+    }
+
+    /// How it lies in a maildir: LF line ends.
+    pub(crate) fn in_maildir(&self) -> Vec<u8> {
+        let mut octets = self.on_the_wire();
         octets.retain(|octet| *octet != b'\r');
         octets
     }

@@ -1,19 +1,26 @@
-//! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern, a real
-//! Postfix takes it over TLS 1.3.
+//! Real software on both sides: swaks, msmtp and Python's smtplib hand mail to Postern; Postfix,
+//! Exim, OpenSMTPD, chasquid and aiosmtpd take it.
 //!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.
-//! Needs root, because Postfix' master does.
+//! Needs root, because Postfix' master does; Exim and OpenSMTPD need namespaces besides, and the
+//! table says so where there are none.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `postfix.rs` | a Postfix, unpacked and run on a temporary folder |
 //! | `house.rs` | Postern with Postfixes around it, and how a message is looked at in the maildir |
+//! | `server.rs` | how any other server is run so that nothing stays behind |
+//! | `exim.rs`, `opensmtpd.rs` | how these are started with a configuration |
+//! | `gate.rs` | Postern for the receivers |
+//! | `receivers/` | the receivers' cases, and how each receiver is set up for them |
+//! | `mailbox.rs` | what receivers have stored |
 //! | `senders.rs` | the submitting programs |
 //! | `smuggling.rs` | false ends of messages, and what Postfix makes of them |
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
+//! | `receiver.py` | what aiosmtpd says and stores |
 //! | `submit.py`, `read_dsn.py` | Python's smtplib and email package |
 
 #![allow(
@@ -26,9 +33,15 @@
 
 mod bodies;
 mod cases;
+mod exim;
+mod gate;
 mod house;
+mod mailbox;
+mod opensmtpd;
 mod postfix;
+mod receivers;
 mod scan;
 mod senders;
+mod server;
 mod smuggling;
 mod table;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use postern_lab::{Client, FALSE_ENDS, FalseEnd};
 
-use crate::bodies::Body;
+use crate::bodies::{self, VICTIM};
 use crate::house::{House, SENDER, TO};
 use crate::postfix::Postfix;
 use crate::table::Table;
 
-const VICTIM: &str = "victim@clinic.example";
 const PAUSE: Duration = Duration::from_micros(300);
 
 #[tokio::test]
@@ -21,7 +20,7 @@ async fn nothing_is_smuggled_into_postfix() {
         let refused = is_refused(house.relay, end).await;
         table.row("client", "-", &format!("false end: {}", end.name), refused);
     }
-    let bodies = legal();
+    let bodies = bodies::envelopes();
     for (n, body) in bodies.iter().enumerate() {
         let id = format!("legal-{n}");
         let result = match hand_in(house.relay, &body.message(SENDER, TO, &id)).await {
@@ -76,23 +75,6 @@ async fn up_to_data(addr: SocketAddr) -> Result<Client, String> {
         }
     }
     Ok(client)
-}
-
-/// Legal with us, an envelope for whoever loses a dot.
-fn legal() -> Vec<Body> {
-    let smuggled = format!(
-        "MAIL FROM:<{SENDER}>\r\nRCPT TO:<{VICTIM}>\r\nDATA\r\nSubject: smuggled\r\n\r\nevil\r\n.\r\n"
-    );
-    let body = |name, octets: String| Body {
-        name,
-        octets: octets.into_bytes(),
-    };
-    vec![
-        body("a lone dot before an envelope", format!(".\r\n{smuggled}")),
-        body("two dots", format!("..\r\n{smuggled}")),
-        body("an envelope first", smuggled),
-        body("20,000 lone dots", ".\r\n".repeat(20_000)),
-    ]
 }
 
 fn nothing_else_is_there(house: &House, expected: usize) -> Result<String, String> {

@@ -34,6 +34,32 @@ impl Table {
         }
     }
 
+    /// Adds several of one peer.
+    pub(crate) fn rows<const N: usize>(
+        &mut self,
+        peer: &str,
+        version: &str,
+        rows: [(&str, Result<String, String>); N],
+    ) {
+        for (case, result) in rows {
+            self.row(peer, version, case, result);
+        }
+    }
+
+    /// Adds whether a server's own log tells of what the case is about.
+    pub(crate) fn logged(&mut self, peer: &str, version: &str, log: &str, says: &str) {
+        let result = match log.contains(says) {
+            true => Ok(format!("{says:?}")),
+            false => Err(format!("no {says:?} in its log:\n{log}")),
+        };
+        self.row(peer, version, "its own log", result);
+    }
+
+    /// What this machine does not allow is said in the table, and fails nothing.
+    pub(crate) fn not_run(peer: &str, version: &str, why: &str) {
+        line(peer, version, "NOT RUN", why);
+    }
+
     /// Panics if a case failed.
     pub(crate) fn judge(self) {
         assert!(self.failed.is_empty(), "{}", self.failed.join("\n\n"));

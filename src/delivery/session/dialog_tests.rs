@@ -251,6 +251,19 @@ fn e8_too_many_recipients() {
         codes(&outcome),
         ["delivered 250", "too many 452", "too many 552", "Rcpt 452"]
     );
+    // OpenSMTPD's way; another 451 is not one of count.
+    let mut dialog = Dialog::greeted(&["PIPELINING"]);
+    dialog.begin(&["a", "b", "c", "d"]);
+    dialog.hear("250 ok\r\n250 ok\r\n451 4.5.3 enough\r\n451 4.7.1 later\r\n550 5.5.3 never\r\n");
+    let outcome = dialog
+        .hear("354 go\r\n")
+        .sends_message()
+        .hear("250 ok\r\n")
+        .finished();
+    assert_eq!(
+        codes(&outcome),
+        ["delivered 250", "too many 451", "Rcpt 451", "Rcpt 550"]
+    );
     // The first of all can't be one too many.
     let mut dialog = Dialog::greeted(&["PIPELINING"]);
     dialog.begin(&["a"]).hear("250 ok\r\n452 4.5.3 enough\r\n");

@@ -225,7 +225,7 @@ impl Exchange {
         };
         *standing = match reply.code() {
             _ if reply.is_positive() => Standing::Accepted,
-            452 | 552 if others && is_count(reply) => {
+            _ if others && is_count(reply) => {
                 Standing::Ended(RecipientEnd::TooMany(reply.to_remote()))
             }
             _ => Standing::Ended(refusal(Stage::Rcpt, reply)),
@@ -357,12 +357,15 @@ fn refusal(stage: Stage, reply: &FarReply) -> RecipientEnd {
     }
 }
 
-/// Whether a 452 or 552 speaks of the number of recipients (X.5.3, RFC 3463
-/// section 3.6) or leaves it open, rather than of the mailbox.
+/// Whether a refusal at RCPT speaks of the number of recipients (X.5.3, RFC 3463
+/// section 3.6), with whatever temporary code (OpenSMTPD says 451), or is a 452 or
+/// 552 that leaves it open, rather than of the mailbox.
 fn is_count(reply: &FarReply) -> bool {
-    reply
-        .enhanced()
-        .is_none_or(|enhanced| enhanced.ends_with(".5.3"))
+    let by_code = matches!(reply.code(), 452 | 552);
+    match reply.enhanced() {
+        Some(enhanced) => enhanced.ends_with(".5.3") && (by_code || reply.is_temporary()),
+        None => by_code,
+    }
 }
 
 fn unsuitable(transaction: &Transaction, offers: &Extensions) -> Option<Reason> {
