@@ -10,7 +10,7 @@ mod delivery_support;
 
 use delivery_support::*;
 use postern::types::{AuthenticatedBy, Fate, Report, TlsLevel};
-use postern_lab::{Ca, Identity, SmtpBuilder, TlsVersion};
+use postern_lab::{Ca, Identity, Intolerance, SmtpBuilder, TlsVersion};
 
 /// A row: what the far side is, and how it is bent into that.
 type Row = (String, Box<dyn Fn(SmtpBuilder, &Ca) -> SmtpBuilder>);
@@ -38,6 +38,14 @@ fn group(name: &'static str) -> Row {
     })
 }
 
+/// Can't stand TLS 1.3 on offer, and says so by an alert.
+fn alert(name: &str, number: u8) -> Row {
+    let name = format!("alert {name} when TLS 1.3 is on offer");
+    row(&name, move |mx, _| {
+        mx.intolerant(Intolerance::AlertsAtTls13(number))
+    })
+}
+
 fn certificate(name: &str, issue: impl Fn(&Ca) -> Identity + 'static) -> Row {
     row(&format!("certificate: {name}"), move |mx, ca| {
         mx.identity(issue(ca))
@@ -62,7 +70,20 @@ fn rows() -> Vec<Row> {
     ]
     .map(suite)
     .into();
-    rows.extend(["X25519", "P-256", "P-384", "P-521", "X448"].map(group));
+    rows.extend(
+        [
+            "X25519",
+            "P-256",
+            "P-384",
+            "P-521",
+            "X448",
+            "X25519MLKEM768",
+            "SecP256r1MLKEM768",
+            "SecP384r1MLKEM1024",
+            "MLKEM768",
+        ]
+        .map(group),
+    );
     for (name, version) in [("TLS 1.0", TlsVersion::V1_0), ("TLS 1.1", TlsVersion::V1_1)] {
         rows.push(row(name, move |mx, _| mx.tls_versions(version, version)));
     }
@@ -103,6 +124,14 @@ fn rows() -> Vec<Row> {
         row("asks for a client certificate", |mx, ca| {
             mx.client_certificates(ca)
         }),
+        row("sends ten session tickets", |mx, _| mx.tickets(10)),
+        row("closes when TLS 1.3 is on offer", |mx, _| {
+            mx.intolerant(Intolerance::ClosesAtTls13)
+        }),
+        alert("internal_error", 80),
+        alert("decode_error", 50),
+        alert("protocol_version", 70),
+        alert("handshake_failure", 40),
         row("closes instead of a handshake", |mx, _| mx.handshake_cut()),
         row("STARTTLS hidden", |mx, _| mx.no_starttls()),
         row("STARTTLS masked", |mx, _| mx.starttls_masked()),

@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use postern::ingress::session::{Action, Answer, Rules, Session};
+use postern::ingress::accounts::Account;
+use postern::ingress::admission::SenderPattern;
+use postern::ingress::auth::Verdict;
+use postern::ingress::session::{Action, Answer, Rules, Secured, Session};
 use postern::ingress::{Limits, Listener, ListenerKind};
 use postern::message::{self, HeaderCollector, TraceContext};
 use postern::types::{Domain, Host, Mailbox, Protocol, QueueId, Timestamp};
@@ -19,7 +22,7 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 11] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
@@ -28,6 +31,9 @@ pub const CASES: [Case; 8] = [
     ("configuration", configuration),
     ("control", control),
     ("server_session", server_session),
+    ("submission_session", submission_session),
+    ("client_session", client_session),
+    ("records", records),
 ];
 
 const CLIENT: [u8; 4] = [192, 0, 2, 7];
@@ -131,7 +137,8 @@ fn round_trip(mailbox: &Mailbox) {
 type Decoded = (Option<bool>, Option<Vec<u8>>, Vec<u8>);
 
 /// A message ends in the same place however it arrives; one that is taken has no
-/// bare CR or LF; what was decoded can be encoded and decoded again.
+/// bare CR or LF; what was decoded can be encoded and decoded again, and is one
+/// message even to a server that takes nearly anything for an end.
 pub fn data(octets: &[u8]) {
     let decode = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Decoded {
         let (mut decoder, mut input) = (DataDecoder::new(1 << 20), BytesMut::new());
@@ -159,8 +166,17 @@ pub fn data(octets: &[u8]) {
         assert!(encoder.encode(piece, &mut sent).is_ok());
     }
     assert!(encoder.finish(&mut sent).is_ok());
+    assert_eq!(lenient_ends(&sent), 1, "a lenient server sees another end");
     let again = decode(&mut std::iter::once(&sent[..]));
     assert_eq!(again, (Some(true), Some(message), Vec::new()));
+}
+
+/// The ends that a server sees which takes CR and LF alone for a line's end, and
+/// passes over NUL.
+fn lenient_ends(octets: &[u8]) -> usize {
+    let lines = octets.split(|octet| matches!(octet, b'\r' | b'\n'));
+    let is_dot = |line: &&[u8]| line.iter().filter(|octet| **octet != 0).eq(b".");
+    lines.filter(is_dot).count()
 }
 
 /// CR and LF only together.
@@ -241,12 +257,14 @@ pub fn control(octets: &[u8]) {
 struct Told {
     replies: Vec<u8>,
     messages: Vec<Vec<u8>>,
+    secured: bool,
+    logged_in: bool,
 }
 
 /// A session on a relay listener says and takes the same however the octets arrive;
 /// it says whole lines; and takes a message at most for each CRLF.CRLF.
 pub fn server_session(octets: &[u8]) {
-    let whole = session(&mut std::iter::once(octets));
+    let whole = session(ListenerKind::Relay, &mut std::iter::once(octets));
     let ends = octets
         .windows(5)
         .filter(|five| *five == b"\r\n.\r\n")
@@ -262,20 +280,44 @@ pub fn server_session(octets: &[u8]) {
         .windows(8)
         .any(|w| w == b"STARTTLS")
     {
-        let piecemeal = session(&mut octets.chunks(1));
+        let piecemeal = session(ListenerKind::Relay, &mut octets.chunks(1));
         assert_eq!(classes(&piecemeal.replies), classes(&whole.replies));
         assert_eq!(piecemeal.messages, whole.messages);
     }
 }
 
-fn session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
+/// A session on a submission listener whose handshakes go well and that knows one
+/// account: nothing is believed before TLS, and no message taken before a login or
+/// from anybody but the account's senders.
+pub fn submission_session(octets: &[u8]) {
+    for length in [4096, 1] {
+        let told = session(ListenerKind::Submission, &mut octets.chunks(length));
+        is_lines(&told.replies);
+        let ends = octets
+            .windows(5)
+            .filter(|five| *five == b"\r\n.\r\n")
+            .count();
+        assert!(told.messages.len() <= ends, "messages without an end");
+        assert!(told.messages.is_empty() || told.logged_in);
+        assert!(!told.logged_in || told.secured);
+        for message in &told.messages {
+            is_lines(message);
+        }
+    }
+}
+
+fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
+    let is_relay = kind == ListenerKind::Relay;
     let clinic = Domain::parse("clinic.example").expect("a domain");
     let listener = Listener {
         bind: "[::]:25".to_owned(),
         address: "[::1]:0".parse().expect("an address"),
-        kind: ListenerKind::Relay,
-        tls_required: false,
-        networks: vec!["192.0.2.0/24".parse().expect("a network")],
+        kind,
+        tls_required: !is_relay,
+        networks: match is_relay {
+            true => vec!["192.0.2.0/24".parse().expect("a network")],
+            false => vec![],
+        },
         certificates: vec![],
         require_both: false,
         client_roots: vec![],
@@ -294,27 +336,57 @@ fn session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Told {
     };
     let mut session = Session::new(Arc::new(rules), CLIENT.into(), None);
     let (mut told, mut body) = (Told::default(), Vec::new());
-    let mut is_over = run(&mut session, &mut told, &mut body);
+    let mut is_over = run(&mut session, is_relay, &mut told, &mut body);
     for piece in pieces {
         if is_over {
             break;
         }
         session.receive(piece, Timestamp::from_micros(7));
-        is_over = run(&mut session, &mut told, &mut body);
+        is_over = run(&mut session, is_relay, &mut told, &mut body);
     }
     told
 }
 
+/// Scanner, who sends as @clinic.example.
+fn account() -> Arc<Account> {
+    let senders = vec![SenderPattern::parse("@clinic.example").expect("a pattern")];
+    // Nobody verifies a password by it here.
+    let hash = format!(
+        "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg${}",
+        "A".repeat(43)
+    );
+    Arc::new(Account::new("scanner", &hash, senders).expect("an account"))
+}
+
 /// Does what the session asks until it wants octets (false) or is over (true).
-fn run(session: &mut Session, told: &mut Told, body: &mut Vec<u8>) -> bool {
+fn run(session: &mut Session, is_relay: bool, told: &mut Told, body: &mut Vec<u8>) -> bool {
     for _ in 0..1_000_000 {
         match session.advance() {
             Action::Read => return false,
             Action::Send(octets) => told.replies.extend_from_slice(&octets),
             Action::Pause(_) => {}
             // The handshake fails: the socket's task would end the session.
-            Action::StartTls | Action::Close => return true,
-            Action::Authenticate(_) => panic!("AUTH on a relay listener"),
+            Action::StartTls if is_relay => return true,
+            Action::Close => return true,
+            Action::StartTls => {
+                told.secured = true;
+                session.answer(Answer::Secured(Secured {
+                    version: "TLSv1.3".to_owned(),
+                    cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+                    names: vec![],
+                }));
+            }
+            Action::Authenticate(login) => {
+                assert!(!is_relay, "AUTH on a relay listener");
+                assert!(told.secured, "a password in the clear");
+                session.answer(Answer::Verdict(match login.password.as_slice() {
+                    b"secret" if login.name == "scanner" => Verdict::Accepted(account()),
+                    b"later" => Verdict::Unavailable,
+                    b"often" => Verdict::Limited,
+                    _ => Verdict::Refused,
+                }));
+                told.logged_in |= login.name == "scanner" && login.password.as_slice() == b"secret";
+            }
             Action::Open => {
                 body.clear();
                 let id = QueueId::new(Timestamp::from_micros(7), [0; 4]);
@@ -326,6 +398,9 @@ fn run(session: &mut Session, told: &mut Told, body: &mut Vec<u8>) -> bool {
             }
             Action::Commit(ticket) => {
                 assert!(!ticket.envelope.recipients.is_empty());
+                let sender = ticket.envelope.sender.as_ref().map(ToString::to_string);
+                let is_ours = |sender: String| sender.ends_with("@clinic.example");
+                assert!(sender.is_none_or(is_ours), "somebody else's name");
                 told.messages.push(std::mem::take(body));
                 session.answer(Answer::Committed(Ok(())));
             }
@@ -342,4 +417,92 @@ fn classes(replies: &[u8]) -> Vec<char> {
     text.lines()
         .filter_map(|line| line.chars().next())
         .collect()
+}
+
+/// A session with a far side that says whatever: nothing of mail or login without a
+/// permit; whole lines; each transaction ends once, with an end for each recipient;
+/// and only what had its final dot sent can be delivered.
+pub fn client_session(octets: &[u8]) {
+    let Some((&how, octets)) = octets.split_first() else {
+        return;
+    };
+    let errand = postern::delivery::fuzzing::Errand {
+        tls: how & 1 != 0,
+        login: how & 2 != 0,
+        permits: how & 4 == 0,
+        recipients: 1 + usize::from(how >> 3 & 3),
+        piece: [4096, 1, 3, 17][usize::from(how >> 5 & 3)],
+        slow: how & 128 != 0,
+    };
+    let played = postern::delivery::fuzzing::play(octets, errand);
+    is_lines(&played.said);
+    assert!(played.said.is_empty() || played.said.ends_with(b"\r\n"));
+    let said = String::from_utf8(played.said).expect("ASCII");
+    if !errand.permits {
+        for word in ["MAIL", "RCPT", "DATA", "AUTH", "@"] {
+            assert!(!said.contains(word), "without a permit: {said:?}");
+        }
+    }
+    assert!(!errand.tls || !said.contains("MAIL") || said.contains("STARTTLS\r\n"));
+    assert!(played.is_over, "{said:?}");
+    assert_eq!(played.ended.len(), played.begun, "{said:?}");
+    for ends in &played.ended {
+        assert_eq!(ends.len(), errand.recipients);
+    }
+    let delivered = played.ended.iter().filter(|ends| ends.contains(&true));
+    assert!(delivered.count() <= played.dots, "taken without a dot");
+}
+
+/// A header or head that is one says itself again; a changed record is noticed by its
+/// seal; and a walk over a segment leaves no octet out and loses no record.
+pub fn records(octets: &[u8]) {
+    use postern::spool::fuzzing;
+    if let Some((header, again)) = fuzzing::header(octets) {
+        assert_eq!(header, again);
+    }
+    for (once, again) in fuzzing::heads(octets) {
+        assert_eq!(once, again);
+    }
+    let (head, body) = octets.split_at(octets.len() / 3);
+    let record = fuzzing::seal(head, body).expect("it is small");
+    assert_eq!(fuzzing::open(&record), Some((head.to_vec(), body.to_vec())));
+    let mut changed = record.clone();
+    let at = octets
+        .iter()
+        .fold(0, |at: usize, o| at * 31 % 65_537 + usize::from(*o))
+        % record.len();
+    changed[at] ^= octets.first().copied().unwrap_or(0) | 1;
+    // The checksum of the content is for telling damage early; the seal does not need it.
+    if !(48..52).contains(&at) {
+        assert_eq!(fuzzing::open(&changed), None, "octet {at} was changed");
+    }
+    segment(octets);
+}
+
+/// Between octets 0xFF: what is odd is sealed as a record, what is even lies there as it is.
+fn segment(octets: &[u8]) {
+    let (mut file, mut whole) = (Vec::new(), Vec::new());
+    for piece in octets.split(|octet| *octet == 0xFF) {
+        let start = file.len() as u64;
+        if piece.first().is_some_and(|first| first % 2 == 1) {
+            let record = postern::spool::fuzzing::seal(piece, b"").expect("it is small");
+            file.extend_from_slice(&record);
+            whole.push((start..file.len() as u64, true));
+        } else {
+            file.extend_from_slice(piece);
+        }
+    }
+    // A raw piece that begins like a record may swallow what follows, with reason.
+    let is_imitated = octets.windows(4).any(|four| four == b"PstJ");
+    let length = file.len() as u64;
+    let found = postern::spool::fuzzing::scan(file).expect("memory does not fail");
+    let mut end = 0;
+    for (range, _) in &found {
+        assert_eq!(range.start, end, "octets left out");
+        assert!(range.end > end);
+        end = range.end;
+    }
+    assert_eq!(end, length);
+    let sound: Vec<_> = found.into_iter().filter(|(_, sound)| *sound).collect();
+    assert!(is_imitated || sound == whole, "{sound:?} for {whole:?}");
 }

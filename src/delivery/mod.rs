@@ -22,6 +22,8 @@ mod attempt;
 mod connection;
 mod dial;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod pump;
 mod route;
 mod session;

@@ -24,6 +24,8 @@ mod memory;
 mod rules;
 mod settings;
 
+#[doc(hidden)]
+pub use journal::fuzzing;
 pub use journal::{
     Archive, ArchiveError, Checked, CutTail, DamagedPlace, DamagedRecord, Ended, Export, Exported,
     ImportError, Imported, ImportedMessage, IndexState, JournalStore, OpenError, Opened, Place,

@@ -13,6 +13,7 @@
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
+//! | `smuggling.rs` | that one message stays one, whatever stands for its end, and behind us too |
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `test_message.rs` | what `postern test` tells, and what it sends |
 //! | `undeliverable.rs` | what senders are told when it does not |
@@ -55,6 +56,7 @@ mod reload;
 mod sandbox;
 mod secrets;
 mod service;
+mod smuggling;
 mod spool;
 mod submit;
 mod test_message;

@@ -23,6 +23,7 @@ pub(crate) fn all() -> Vec<Body> {
 pub(crate) fn receivable() -> Vec<Body> {
     let line = |n: usize| format!(".{n:06} {}\r\n", "0123456789".repeat(7));
     let mut all = small();
+    all.extend(envelopes());
     all.push(Body {
         name: "3 MiB",
         octets: (0..3 * 1024 * 1024 / 80)
@@ -35,6 +36,26 @@ pub(crate) fn receivable() -> Vec<Body> {
         octets: format!("{}\r\n.{}\r\n", "x".repeat(998), "y".repeat(997)).into(),
     });
     all
+}
+
+/// Whom a smuggled envelope would be for.
+pub(crate) const VICTIM: &str = "victim@clinic.example";
+
+/// Legal everywhere, and a second envelope for a server behind which a dot was lost.
+pub(crate) fn envelopes() -> Vec<Body> {
+    let smuggled = format!(
+        "MAIL FROM:<dr@ward.example>\r\nRCPT TO:<{VICTIM}>\r\nDATA\r\nSubject: smuggled\r\n\r\nevil\r\n.\r\n"
+    );
+    let body = |name, octets: String| Body {
+        name,
+        octets: octets.into_bytes(),
+    };
+    vec![
+        body("a lone dot before an envelope", format!(".\r\n{smuggled}")),
+        body("two dots", format!("..\r\n{smuggled}")),
+        body("an envelope first", smuggled),
+        body("20,000 lone dots", ".\r\n".repeat(20_000)),
+    ]
 }
 
 /// All but the large one.

@@ -21,6 +21,7 @@
 //! | `smarthost.rs` | mail servers that have Postern as their smarthost |
 //! | `refusals.rs` | what they do when Postern says no |
 //! | `page.rs` | the examples of `docs/smarthost.md`, which all these run |
+//! | `smuggling.rs` | false ends of messages, and what Postfix makes of them |
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
 //! | `table.rs` | the table |
@@ -53,4 +54,5 @@ mod senders;
 mod server;
 mod site;
 mod smarthost;
+mod smuggling;
 mod table;

@@ -295,6 +295,24 @@ fn e10_mail_refused_then_closed_keeps_the_cause() {
 }
 
 #[test]
+fn e10_nonsense_behind_the_354_keeps_what_was_refused() {
+    // In one read: nobody has taken the wish for the message yet.
+    for behind in ["nonsense\r\n", ""] {
+        let mut dialog = Dialog::greeted(&["PIPELINING"]);
+        dialog.begin(&["a", "b"]);
+        dialog.hear("250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n");
+        match behind {
+            "" => dialog.0.lost(Reason::ConnectionLost),
+            text => drop(dialog.hear(text)),
+        }
+        let outcome = dialog.finished();
+        assert_eq!(codes(&outcome)[1], "Rcpt 550");
+        assert!(codes(&outcome)[0].starts_with("Message "));
+        assert!(!outcome.reusable && dialog.0.is_over());
+    }
+}
+
+#[test]
 fn e11_lost_after_the_final_dot_is_unknown() {
     for reason in [
         Reason::ConnectionLost,

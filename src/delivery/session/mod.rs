@@ -187,8 +187,11 @@ impl Session {
             _ => Event::Failed(failure::ours(reason, stage)),
         };
         self.input.clear();
-        // An event that nobody took yet was there first, and stands.
-        self.event.get_or_insert(event);
+        // An event that nobody took yet was there first, and stands; but the message
+        // is not wanted any more.
+        if matches!(self.event, None | Some(Event::SendMessage)) {
+            self.event = Some(event);
+        }
     }
 
     /// Sends STARTTLS (RFC 3207 section 4); without an offer the session fails

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::testing::*;
 use crate::ingress::settings::ListenerKind;
+use crate::spool::SpoolError;
+use crate::types::dialog_text::unescape;
 
 #[test]
 fn every_dialog_goes_as_its_file_says() {
@@ -45,6 +47,7 @@ fn play(text: &str, by_octets: bool) -> Result<(), String> {
         }
         let driven = driven.as_mut().expect("a listener first");
         match word {
+            "spool" => driven.commit = spool(rest),
             // A whole line; or octets as they are, to be cut in the midst of one.
             "C:" => heard += &say(driven, &(unescape(rest) + "\r\n"), by_octets),
             "C>" => heard += &say(driven, &unescape(rest), by_octets),
@@ -77,6 +80,19 @@ fn session(kind: &str) -> Driven {
     }
 }
 
+/// What the spool says at the end of a message.
+fn spool(word: &str) -> Result<(), SpoolError> {
+    match word {
+        "full" => Err(SpoolError::Full),
+        "sick" => {
+            let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            Err(SpoolError::Sick(std::sync::Arc::new(error)))
+        }
+        "well" => Ok(()),
+        other => panic!("\"{other}\" is no state of a spool"),
+    }
+}
+
 fn say(driven: &mut Driven, octets: &str, by_octets: bool) -> String {
     // Escapes stand for octets, so characters up to 255 are taken for these.
     let octets: Vec<u8> = octets.chars().map(|c| u8::try_from(c).unwrap()).collect();
@@ -84,35 +100,6 @@ fn say(driven: &mut Driven, octets: &str, by_octets: bool) -> String {
         true => driven.trickle(octets),
         false => driven.say(octets),
     }
-}
-
-/// `\r`, `\n`, `\t`, `\0`, `\\`, `\xNN`, and `\*N` for the character after it N times.
-fn unescape(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match rest.next().expect("something behind a backslash") {
-            'r' => out.push('\r'),
-            'n' => out.push('\n'),
-            't' => out.push('\t'),
-            '0' => out.push('\0'),
-            'x' => {
-                let digits: String = rest.by_ref().take(2).collect();
-                out.push(char::from(u8::from_str_radix(&digits, 16).unwrap()));
-            }
-            '*' => {
-                let count: String = rest.by_ref().take_while(|c| *c != ' ').collect();
-                let what = rest.next().expect("a character to repeat");
-                out.extend(std::iter::repeat_n(what, count.parse().unwrap()));
-            }
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 fn expect(what: &str, driven: &Driven) -> Result<(), String> {
@@ -135,6 +122,13 @@ fn expect(what: &str, driven: &Driven) -> Result<(), String> {
             return match body.ends_with(&wanted) {
                 true => Ok(()),
                 false => Err(format!("the message ends otherwise: {body:?}")),
+            };
+        }
+        "contains" => {
+            let (wanted, body) = (unescape(rest), &last()?.1);
+            return match body.contains(&wanted) {
+                true => Ok(()),
+                false => Err(format!("not in the message: {body:?}")),
             };
         }
         "lacks" => {

@@ -25,6 +25,7 @@ mod core;
 mod entry;
 mod events;
 mod export;
+pub mod fuzzing;
 mod head;
 mod import;
 mod index;

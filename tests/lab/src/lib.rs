@@ -31,6 +31,7 @@
 //! | `dns/` | a resolver whose zones are written in a line each |
 //! | `ca.rs` | a certificate authority |
 //! | `smtp/` | MX hosts with knobs, and servers that follow a script |
+//! | `smuggle.rs` | false ends of messages, for smuggling |
 //! | `client.rs` | a submitting client |
 //! | `daemon.rs` | the daemon, as a child process |
 //! | `net.rs` | free ports and loopback addresses |
@@ -45,6 +46,7 @@ mod dns;
 mod net;
 mod runtime;
 mod smtp;
+mod smuggle;
 mod wire;
 
 pub use ca::{Ca, Identity, IdentityFiles};
@@ -52,5 +54,9 @@ pub use client::{Client, ClientTls, Reply};
 pub use daemon::Daemon;
 pub use dns::DnsServer;
 pub use net::{free_port, loopback};
-pub use smtp::{Dialog, DialogServer, Received, SmtpBuilder, SmtpServer, Stage, TlsVersion};
+pub use smtp::{
+    Dialog, DialogServer, Intolerance, LenientServer, Received, SmtpBuilder, SmtpServer, Stage,
+    Taken, TlsVersion,
+};
+pub use smuggle::{FALSE_ENDS, FalseEnd};
 pub use wire::TlsSeen;

@@ -45,6 +45,8 @@ pub struct TlsSeen {
     pub cipher: String,
     /// The server name the client asked for.
     pub sni: Option<String>,
+    /// Whether an earlier session went on, without a certificate shown anew.
+    pub resumed: bool,
     /// Common name of the other side's certificate, if it showed one.
     pub peer_subject: Option<String>,
 }
@@ -88,6 +90,7 @@ impl Wire {
                 .map(|c| c.name().to_owned())
                 .unwrap_or_default(),
             sni: ssl.servername(NameType::HOST_NAME).map(str::to_owned),
+            resumed: ssl.session_reused(),
             peer_subject: ssl
                 .peer_certificate()
                 .map(|certificate| common_name(&certificate)),
@@ -193,6 +196,35 @@ impl Wire {
             Stream::Plain(stream) => stream.shutdown().await,
             Stream::Tls(stream) => stream.shutdown().await,
             Stream::Gone => Ok(()),
+        }
+    }
+
+    /// Ends what is written and goes on reading: FIN alone, without a close_notify under TLS.
+    pub(crate) async fn fin(&mut self) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.shutdown().await,
+            Stream::Tls(stream) => stream.get_mut().shutdown().await,
+            Stream::Gone => Ok(()),
+        }
+    }
+
+    /// The next TLS record, or what there is of it, left unread.
+    pub(crate) async fn peek_record(&mut self) -> io::Result<Vec<u8>> {
+        let Stream::Plain(stream) = &self.stream else {
+            return Err(io::Error::other("not in the clear"));
+        };
+        let mut octets = vec![0; CHUNK];
+        loop {
+            let n = stream.peek(&mut octets).await?;
+            let length = match octets.get(3..5) {
+                Some([high, low]) => 5 + usize::from(*high) * 256 + usize::from(*low),
+                _ => 5,
+            };
+            if n == 0 || n >= length.max(6) {
+                octets.truncate(n);
+                return Ok(octets);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -1,9 +1,12 @@
 //! Dialogs with far sides, a file a case: `tests/dialogs/egress`, where README.md
 //! tells the format. A case is added without touching code.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::*;
+use crate::dns::DnsFailure;
+use crate::types::dialog_text::unescape;
 
 /// A case as its file has it.
 struct Dialog {
@@ -11,6 +14,10 @@ struct Dialog {
     recipients: Vec<String>,
     methods: Option<Vec<String>>,
     level: TlsLevel,
+    /// The message, if it is not the usual one.
+    body: Option<String>,
+    /// Lines of DNS, if it is not the usual one.
+    dns: Vec<String>,
     /// What must come of it, each a line without its `=> `.
     expected: Vec<String>,
 }
@@ -47,11 +54,21 @@ async fn play(text: &str) -> Vec<String> {
         world = world.methods(&methods.iter().map(String::as_str).collect::<Vec<_>>());
     }
     let recipients: Vec<&str> = dialog.recipients.iter().map(String::as_str).collect();
-    let report = world.attempt(&recipients).await;
+    if !dialog.dns.is_empty() {
+        world.dns = dialog.dns.iter().fold(FakeDns::new(), zone);
+    }
+    let dialled = world.network.dialled.clone();
+    let (deliverer, _) = world.deliverer();
+    let job = match &dialog.body {
+        Some(body) => job_with(&recipients, body),
+        None => job(&recipients),
+    };
+    let report = attempt(&deliverer, &job, &mut Lane::default()).await;
+    let dialled = dialled.lock().unwrap().clone();
     let fates = fates(&report);
     let mut wrong = Vec::new();
     for expected in &dialog.expected {
-        let found = find(expected, &dialog, &fates);
+        let found = find(expected, &dialog, &fates, &dialled);
         if found != *expected {
             wrong.push(format!("expected \"{expected}\", found \"{found}\""));
         }
@@ -60,13 +77,28 @@ async fn play(text: &str) -> Vec<String> {
 }
 
 /// What is the case, in the words of an expectation.
-fn find(expected: &str, dialog: &Dialog, fates: &[String]) -> String {
+fn find(expected: &str, dialog: &Dialog, fates: &[String], dialled: &[IpAddr]) -> String {
     let counts = |count: &dyn Fn(&FarSide) -> usize| {
         let counts: Vec<_> = dialog.hosts.iter().map(|h| count(h).to_string()).collect();
         counts.join(" ")
     };
     match expected.split_once(' ').unwrap() {
         ("connections", _) => format!("connections {}", counts(&FarSide::connections)),
+        ("dialled", _) => {
+            let all: Vec<_> = dialled.iter().map(ToString::to_string).collect();
+            match all.is_empty() {
+                true => "dialled none".to_owned(),
+                false => format!("dialled {}", all.join(" ")),
+            }
+        }
+        ("ends", wanted) => {
+            let bodies = dialog.hosts.iter().flat_map(FarSide::bodies);
+            let last = bodies.last().unwrap_or_default();
+            match last.ends_with(unescape(wanted).as_bytes()) {
+                true => expected.to_owned(),
+                false => format!("ends {:?}", String::from_utf8_lossy(&last)),
+            }
+        }
         ("messages", _) => format!("messages {}", counts(&messages)),
         ("never", verb) => match dialog.hosts.iter().any(|host| host.heard_any(verb)) {
             true => format!("heard {verb}"),
@@ -84,6 +116,35 @@ fn find(expected: &str, dialog: &Dialog, fates: &[String]) -> String {
     }
 }
 
+/// A line of DNS: `mx PREFERENCE HOST ...`, `a NAME ADDRESS ...`, `known NAME`, or a
+/// name whose records `fail`.
+fn zone(dns: FakeDns, line: &String) -> FakeDns {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["mx", "fails"] => dns.mx_fails("b.example", DnsFailure::Refused("SERVFAIL".into())),
+        ["mx", "times-out"] => dns.mx_fails("b.example", DnsFailure::TimedOut),
+        ["mx", ref set @ ..] => {
+            let pairs = set
+                .chunks(2)
+                .map(|pair| (pair[0].parse().unwrap(), pair[1]));
+            dns.mx("b.example", &pairs.collect::<Vec<(u16, &str)>>())
+        }
+        ["a", name, "fails"] => dns.a_fails(name, DnsFailure::Refused("SERVFAIL".into())),
+        ["a", name, ref all @ ..] => all.iter().fold(dns, |dns, ip| dns.a(name, ip)),
+        ["known", name] => dns.known(name),
+        ["unknown", _] => dns,
+        _ => panic!("\"{line}\" is no line of DNS"),
+    }
+}
+
+/// The usual job with another message.
+fn job_with(recipients: &[&str], body: &str) -> Job {
+    let octets = Bytes::copy_from_slice(body.as_bytes());
+    let mut job = job_of(recipients, MemoryBody::new([octets]));
+    Arc::make_mut(&mut job.message).facts.eight_bit = !body.is_ascii();
+    job
+}
+
 /// Messages that a host got; a dot alone takes back a DATA (E9) and is none.
 fn messages(host: &FarSide) -> usize {
     let bodies = host.bodies();
@@ -96,6 +157,8 @@ fn read(text: &str, ca: &Ca) -> Dialog {
         recipients: vec!["a".to_owned()],
         methods: None,
         level: TlsLevel::Encrypted,
+        body: None,
+        dns: Vec::new(),
         expected: Vec::new(),
     };
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
@@ -112,11 +175,12 @@ fn read(text: &str, ca: &Ca) -> Dialog {
             "to" => dialog.recipients = words(rest),
             "methods" => dialog.methods = Some(words(rest)),
             "level" => dialog.level = level(rest),
+            "body" => dialog.body = Some(unescape(rest)),
+            "dns" => dialog.dns.push(rest.to_owned()),
             "=>" => dialog.expected.push(rest.to_owned()),
             verb => {
                 let host = dialog.hosts.pop().expect("a host before its replies");
-                let reply = rest.replace("\\r", "\r").replace("\\n", "\n");
-                dialog.hosts.push(host.says(verb, &[&reply]));
+                dialog.hosts.push(host.says(verb, &[&unescape(rest)]));
             }
         }
     }

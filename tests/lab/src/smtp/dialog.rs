@@ -9,6 +9,8 @@
 //! D:                            expects a DATA section up to its final dot
 //! TLS                           shakes hands as the server
 //! WAIT 2s                       waits (ms, s)
+//! FIN                           ends its side of it, without a close_notify
+//! NOTIFY                        ends its side of it, with a close_notify under TLS
 //! CUT                           closes the connection
 //! ```
 //!
@@ -48,6 +50,8 @@ enum Does {
     Data,
     Tls,
     Wait(Duration),
+    Fin,
+    Notify,
     Cut,
 }
 
@@ -222,6 +226,8 @@ async fn take_step(wire: &mut Wire, does: &Does, context: &SslContext) -> io::Re
             wire.handshake(Ssl::new(context)?, Side::Server).await?;
         }
         Does::Wait(time) => tokio::time::sleep(*time).await,
+        Does::Fin => wire.fin().await?,
+        Does::Notify => wire.close().await?,
         Does::Cut => {}
     }
     Ok(Heard::Nothing)
@@ -230,6 +236,8 @@ async fn take_step(wire: &mut Wire, does: &Does, context: &SslContext) -> io::Re
 fn step(text: &str) -> Option<Does> {
     match text {
         "TLS" => return Some(Does::Tls),
+        "FIN" => return Some(Does::Fin),
+        "NOTIFY" => return Some(Does::Notify),
         "CUT" => return Some(Does::Cut),
         "D:" => return Some(Does::Data),
         _ => {}

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::hello::Intolerance;
 use super::stage::{Act, Script, Stage, TlsVersion, wire_form};
 use super::{SmtpServer, matches};
 use crate::ca::{Ca, Identity};
@@ -26,6 +27,8 @@ pub(super) struct Knobs {
     pub(super) ciphers: Option<String>,
     pub(super) ciphersuites: Option<String>,
     pub(super) groups: Option<String>,
+    pub(super) tickets: Option<usize>,
+    pub(super) intolerance: Option<Intolerance>,
     pub(super) client_ca: Option<String>,
     pub(super) implicit_tls: bool,
     pub(super) starttls: StartTls,
@@ -76,6 +79,8 @@ impl SmtpBuilder {
             ciphers: None,
             ciphersuites: None,
             groups: None,
+            tickets: None,
+            intolerance: None,
             client_ca: None,
             implicit_tls: false,
             starttls: StartTls::Offered,
@@ -136,6 +141,18 @@ impl SmtpBuilder {
     /// The key exchange groups, `P-384` or `X25519:P-256`.
     pub fn groups(mut self, groups: &str) -> Self {
         self.knobs.groups = Some(groups.to_owned());
+        self
+    }
+
+    /// How many session tickets a TLS 1.3 client gets.
+    pub fn tickets(mut self, number: usize) -> Self {
+        self.knobs.tickets = Some(number);
+        self
+    }
+
+    /// Some ClientHellos get no handshake.
+    pub fn intolerant(mut self, of: Intolerance) -> Self {
+        self.knobs.intolerance = Some(of);
         self
     }
 

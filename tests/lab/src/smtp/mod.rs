@@ -4,11 +4,14 @@
 //! [`SmtpBuilder`]). `session.rs` speaks with one client, with `transaction.rs` and `auth.rs` as
 //! parts of it; `tls.rs` shakes hands through OpenSSL so that weak TLS can be offered too;
 //! `seen.rs` keeps what came in, and `strict.rs` knows what a client must not do.
-//! [`DialogServer`] is the other kind: it says exactly what a script says.
+//! [`DialogServer`] is the other kind: it says exactly what a script says; [`LenientServer`] takes
+//! for the end of a message what is none.
 
 mod auth;
 mod dialog;
+mod hello;
 mod knobs;
+mod lenient;
 mod seen;
 mod server;
 mod session;
@@ -18,7 +21,9 @@ mod tls;
 mod transaction;
 
 pub use dialog::{Dialog, DialogServer};
+pub use hello::Intolerance;
 pub use knobs::SmtpBuilder;
+pub use lenient::{LenientServer, Taken};
 pub use seen::Received;
 pub use server::SmtpServer;
 pub use stage::{Stage, TlsVersion};

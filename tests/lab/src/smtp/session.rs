@@ -173,6 +173,12 @@ impl Session {
                 return Ok(false);
             }
         }
+        let intolerance = self.shared.knobs().intolerance;
+        if let Some(intolerance) = intolerance
+            && !intolerance.tolerates(&mut self.wire).await?
+        {
+            return Ok(false);
+        }
         let ssl = self.shared.ssl()?;
         if self.wire.handshake(ssl, Side::Server).await? > 0 {
             self.fault("plaintext behind STARTTLS");

@@ -30,6 +30,10 @@ pub(super) fn context(knobs: &Knobs) -> Result<SslContext, ErrorStack> {
     if let Some(groups) = &knobs.groups {
         builder.set_groups_list(groups)?;
     }
+    if let Some(number) = knobs.tickets {
+        builder.set_num_tickets(number)?;
+        builder.set_session_id_context(b"postern-lab")?;
+    }
     builder.set_min_proto_version(Some(min.openssl()))?;
     builder.set_max_proto_version(Some(max.openssl()))?;
     builder.set_tmp_dh(&*Dh::get_2048_256()?)?;

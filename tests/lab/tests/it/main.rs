@@ -3,6 +3,7 @@
 mod daemon;
 mod dialog;
 mod dns;
+mod lenient;
 mod load;
 mod smtp;
 mod tls;
