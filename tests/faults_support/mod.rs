@@ -64,6 +64,11 @@ impl FarSide {
         self.0.is_shut.store(is_shut, Ordering::SeqCst);
     }
 
+    /// Forgets what it took.
+    pub fn forget(&self) {
+        self.0.taken.lock().unwrap().clear();
+    }
+
     pub fn taken(&self) -> Vec<Taken> {
         self.0.taken.lock().unwrap().clone()
     }
