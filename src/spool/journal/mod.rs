@@ -27,6 +27,7 @@ mod events;
 mod export;
 mod head;
 mod import;
+mod import_report;
 mod index;
 mod intake;
 mod job;
@@ -59,9 +60,8 @@ pub use check::{
     Checked, DamagedPlace, IndexState, Place, UnreadableMessage, check, discard_index,
 };
 pub use export::Export;
-pub use import::{
-    Ended, ImportError, Imported, ImportedMessage, Taken, Unreadable, messages_of, rehearse,
-};
+pub use import::{messages_of, rehearse};
+pub use import_report::{Ended, ImportError, Imported, ImportedMessage, Taken, Unreadable};
 pub use rekey::{RotateError, Rotated, rotate_key};
 pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
 pub use store::JournalStore;
