@@ -232,13 +232,21 @@ impl Connection {
                 self.pump.pending().extend_from_slice(&output);
             }
             match timeout_at(self.deadline(), self.pump.read()).await {
-                Err(_) => self.session.lost(Reason::TimedOut),
+                Err(_) => self.lost(Reason::TimedOut),
                 // A missing close_notify is an error here, and an end like another
                 // (pitfall E28).
-                Ok(Ok([])) | Ok(Err(_)) => self.session.lost(Reason::ConnectionLost),
+                Ok(Ok([])) | Ok(Err(_)) => self.lost(Reason::ConnectionLost),
                 Ok(Ok(octets)) => self.session.receive(octets),
             }
         }
+    }
+
+    /// The connection is of no more use.
+    fn lost(&mut self, reason: Reason) {
+        if !self.pump.is_written() {
+            self.session.message_cut();
+        }
+        self.session.lost(reason);
     }
 
     /// The end of the present wait. Each reply has its time in full; octets that

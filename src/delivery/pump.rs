@@ -59,6 +59,12 @@ impl Pump {
         &mut self.pending
     }
 
+    /// Whether the system has taken all that was to be written. While it has not,
+    /// the far side can't have the last octets of it.
+    pub(super) fn is_written(&self) -> bool {
+        self.pending.is_empty() && self.flushed && !self.deaf
+    }
+
     /// Writes what is pending while waiting for octets.
     ///
     /// # Errors

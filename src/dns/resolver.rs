@@ -76,10 +76,27 @@ impl DnsResolver {
     /// One question within the budget.
     async fn ask(&self, domain: &Domain, kind: RecordType) -> Result<Lookup, Nothing> {
         let name = absolute(domain).ok_or(Failure(DnsFailure::Broken))?;
-        match tokio::time::timeout(BUDGET, self.inner.lookup(name, kind)).await {
-            Ok(Ok(lookup)) => Ok(lookup),
-            Ok(Err(error)) => Err(classify(&error)),
+        let asking = async {
+            let error = match self.inner.lookup(name.clone(), kind).await {
+                Ok(lookup) => return Ok(lookup),
+                Err(error) => error,
+            };
+            match given_up(&error, &name) {
+                Some(end) if self.is_alias(&end).await => Err(Failure(DnsFailure::Broken)),
+                _ => Err(classify(&error)),
+            }
+        };
+        match tokio::time::timeout(BUDGET, asking).await {
+            Ok(result) => result,
             Err(_) => Err(Failure(DnsFailure::TimedOut)),
+        }
+    }
+
+    /// Whether there is a CNAME at a name, or nobody knows.
+    async fn is_alias(&self, name: &Name) -> bool {
+        match self.inner.lookup(name.clone(), RecordType::CNAME).await {
+            Ok(_) => true,
+            Err(error) => matches!(classify(&error), Failure(_)),
         }
     }
 
@@ -224,6 +241,22 @@ impl<T> From<Nothing> for Answer<T> {
             Nothing::NoDomain => Self::NoDomain,
             Failure(why) => Self::Failed(why),
         }
+    }
+}
+
+/// The name at which CNAMEs were no longer followed, if that may be why nothing was
+/// found: the resolver gives up after some, and then says what it says of a name
+/// without records. A loop is a failure, and no word about the domain.
+fn given_up(error: &NetError, asked: &Name) -> Option<Name> {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none))
+            if none.response_code == ResponseCode::NoError =>
+        {
+            let end = none.query.name();
+            // Who answers for a name that has no such records says so by an SOA.
+            (none.soa.is_none() && end != asked).then(|| end.clone())
+        }
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! runs as the user who owns the spool, so that the daemon can read what it left;
 //! the audit gets what the journal still owes it, as at a start.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::spool::{
     OpenError, Opened, RotateError, Rotated, SpoolError, Store,
 };
 use crate::sys::{Disk, RealDisk, SystemEntropy};
+use crate::types::{QueueId, State};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +211,9 @@ pub fn import_spool(
 
 /// What this host's audit knows of how an export's messages ended, and how many of
 /// its lines can't be read. Who takes back an older export on the host that wrote
-/// it must not deliver again what has been delivered since.
+/// it must not deliver again what has been delivered since. But where no report of a
+/// bounce can have arrived, it may be gone with the spool it lay in: then the
+/// recipient has not ended, so that the sender hears of it, be it twice.
 fn ended(config: &Config, file: &Path, key: &Path) -> Result<(Ended, u64), SpoolWorkError> {
     let mut archive = Archive::open(&*disk(), file, key)?;
     let (ids, since) = spool::messages_of(&mut archive)?;
@@ -218,6 +222,8 @@ fn ended(config: &Config, file: &Path, key: &Path) -> Result<(Ended, u64), Spool
         ..AuditFilter::default()
     };
     let (mut ended, mut faults) = (Ended::new(), 0);
+    // Whom nobody has told since, by the address a report goes to.
+    let mut untold: BTreeMap<String, Vec<(QueueId, String)>> = BTreeMap::new();
     let records = audit::read(&config.outcome.audit_folder, &filter)
         .map_err(|e| SpoolWorkError::Audit(e.to_string()))?;
     for record in records {
@@ -225,10 +231,25 @@ fn ended(config: &Config, file: &Path, key: &Path) -> Result<(Ended, u64), Spool
             faults += 1;
             continue;
         };
+        if record.state.is_open() {
+            continue;
+        }
+        if record.sender.is_empty() {
+            untold.remove(&record.recipient);
+        }
         let id = record.id.parse().ok().filter(|id| ids.contains(id));
-        if let Some(id) = id.filter(|_| !record.state.is_open()) {
-            let how = ended.entry(id).or_default();
-            how.insert(record.recipient, record.state);
+        let Some(id) = id else { continue };
+        let calls_for_report = matches!(record.state, State::Bounced | State::Expired);
+        if calls_for_report && !record.sender.is_empty() {
+            let of_sender = untold.entry(record.sender).or_default();
+            of_sender.push((id, record.recipient.clone()));
+        }
+        let how = ended.entry(id).or_default();
+        how.insert(record.recipient, record.state);
+    }
+    for (id, recipient) in untold.into_values().flatten() {
+        if let Some(how) = ended.get_mut(&id) {
+            how.remove(&recipient);
         }
     }
     Ok((ended, faults))

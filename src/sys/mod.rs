@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod dial;
+pub mod dial_faulty;
 pub mod disk;
 pub mod disk_faulty;
 pub mod disk_powercut;
@@ -15,6 +16,7 @@ pub mod metrics;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
+pub use dial_faulty::{Break, FaultyDialler, LinkFault, Way};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
 pub use disk_powercut::{Fate, PowerCutDisk};

@@ -96,7 +96,10 @@ impl World {
 }
 
 pub(crate) async fn attempt(deliverer: &Deliverer, job: &Job) -> Report {
-    let route = deliverer.route(&job.host).await.unwrap();
+    let route = match deliverer.route(&job.host).await {
+        Ok(route) => route,
+        Err(none) => return deliverer.unroutable(job, &none),
+    };
     let mut lane = Lane::default();
     let report = deliverer.attempt(job, &route, &mut lane).await;
     deliverer.hang_up(lane).await;
@@ -104,7 +107,11 @@ pub(crate) async fn attempt(deliverer: &Deliverer, job: &Job) -> Report {
 }
 
 pub(crate) fn job() -> Job {
-    let recipient = Mailbox::parse("nurse@clinic.example").unwrap();
+    job_to("clinic.example")
+}
+
+pub(crate) fn job_to(domain: &str) -> Job {
+    let recipient = Mailbox::parse(&format!("nurse@{domain}")).unwrap();
     let body = MemoryBody::new([Bytes::from_static(b"Subject: x\r\n\r\n.dot\r\nend")]);
     let message = Message {
         id: QueueId::new(Timestamp::from_micros(1), [0; 4]),

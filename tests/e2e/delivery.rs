@@ -215,8 +215,10 @@ async fn a_site_that_hangs_does_not_hold_up_others() {
         )
         .await;
     slow.wait_connections(1, SOON).await;
-    world.send(&[TO], letter(TO, "fast", "hi\r\n")).await;
+    let fast = world.send(&[TO], letter(TO, "fast", "hi\r\n")).await;
     world.far.wait_messages(1, SOON).await;
+    // Taken there is not yet settled here.
+    world.wait_audit(&fast, TO, "delivered").await;
     let queue = world.queue();
     assert_eq!(queue.len(), 1, "{queue:?}");
     let recipients: Vec<&Value> = queue[0]["recipients"].as_array().unwrap().iter().collect();

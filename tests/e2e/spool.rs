@@ -319,6 +319,45 @@ async fn what_has_ended_since_is_not_opened_again() {
     assert_eq!((world.far.count(), world.home.count()), (2, 1));
 }
 
+/// Its report lay in the spool that is gone, so nobody would ever hear of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_bounced_since_and_was_not_told_is_opened_again() {
+    let mut world = World::start(&patient()).await;
+    close(&world);
+    let told = world.send(&[LATER], data(1)).await;
+    let untold = world.send(&[TO], data(2)).await;
+    let file = world.daemon.dir().join("backup");
+    world.daemon.run_ok(&["spool", "export", path(&file)]);
+    let refused = "550 5.1.1 nobody of that name";
+    world.home.change(|k| k.clear().rcpt_reply("r@*", refused));
+    world.daemon.run_ok(&["queue", "retry", &told]);
+    world.wait_audit(&told, LATER, "bounced").await;
+    world.home.wait_messages(1, SOON).await;
+    wait(SOON, "the first report delivered", || {
+        queue(&world).len() == 1
+    })
+    .await;
+    close(&world);
+    world.far.change(|k| k.clear().rcpt_reply("*", refused));
+    world.daemon.run_ok(&["queue", "retry", &untold]);
+    world.wait_audit(&untold, TO, "bounced").await;
+    world.daemon.kill9();
+    std::fs::remove_dir_all(world.daemon.data_dir().join("spool")).unwrap();
+    for dry in [&["--dry-run"][..], &[]] {
+        let args = [&["spool", "import", path(&file)], dry].concat();
+        let said = world.daemon.run_ok(&args);
+        assert!(
+            said.contains("1 open recipients; already there: 0; ended since: 1\n"),
+            "{said}"
+        );
+    }
+    world.home.change(|k| k.clear());
+    world.daemon.start().await;
+    world.daemon.run_ok(&["queue", "retry", "--all"]);
+    world.wait_empty_queue(SOON).await;
+    assert_eq!((world.far.count(), world.home.count()), (0, 2));
+}
+
 /// What a damaged spool is told of, and that a repair leaves one that starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_names_what_is_lost_and_a_repair_passes_over_it() {

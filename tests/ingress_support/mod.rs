@@ -48,6 +48,11 @@ impl Ca {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Its own certificate.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
     /// Certificate and key for a name, as PEM.
     pub(crate) fn issue(&self, name: &str, usage: Option<rcgen::ExtendedKeyUsagePurpose>) -> Pair {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

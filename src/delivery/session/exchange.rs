@@ -167,6 +167,13 @@ impl Exchange {
         }
     }
 
+    /// It did not leave.
+    pub(super) fn message_cut(&mut self) {
+        if let Some(front @ Awaited::FinalDot) = self.awaited.front_mut() {
+            *front = Awaited::Message;
+        }
+    }
+
     fn send_next(&mut self, output: &mut BytesMut) {
         let Some(command) = self.unsent.pop_front() else {
             return;

@@ -271,6 +271,14 @@ impl Session {
         }
     }
 
+    /// The final dot did not leave after all, so nobody can have taken the message
+    /// (pitfall E12).
+    pub(crate) fn message_cut(&mut self) {
+        if let State::Transaction(exchange) = &mut self.state {
+            exchange.message_cut();
+        }
+    }
+
     /// Says QUIT; whatever comes back is fine.
     pub(crate) fn quit(&mut self) {
         if !self.is_over() {

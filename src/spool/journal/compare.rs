@@ -194,15 +194,15 @@ fn strays(index: &Index, reading: &Reading, against: &mut Against) -> Result<(),
         .iter()
         .flat_map(|(id, live)| keys_of(reading, *id, live))
         .collect();
-    let known: BTreeSet<String> = against.lost.iter().map(|lost| lost.id.clone()).collect();
+    let lost = against.lost.iter().map(|lost| lost.id.clone());
+    let mut known: BTreeSet<String> = lost.chain(against.state.extra.iter().cloned()).collect();
     for prefix in [DUE, HELD] {
         each(index, prefix, |key, _| {
             let id = key
                 .last_chunk::<12>()
                 .map(|id| QueueId::from_octets(*id).to_string());
             let id = id.ok_or(IndexError::Damaged)?;
-            if !expected.contains(key) && !known.contains(&id) && !against.state.extra.contains(&id)
-            {
+            if !expected.contains(key) && known.insert(id.clone()) {
                 against.state.extra.push(id);
             }
             Ok(())

@@ -4,22 +4,23 @@
 //! recipients' states and times are kept; a message whose id is there already is
 //! left as it is, so that to import twice does no harm; a recipient of whom the
 //! caller knows how it ended after the export is not opened again; a message counts
-//! as taken in once it is durable; what can't be read is named, and the rest taken. No more
-//! than a few messages of 1 MiB are in memory. Called by the service, in a thread
-//! that may block.
+//! as taken in once it is durable; what can't be read is named, and the rest taken. No
+//! more than a few messages of 1 MiB are in memory. What it comes to is told by
+//! `import_report`. Called by the service, in a thread that may block.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::sys::Disk;
-use crate::types::{Host, QueueId, State, Timestamp};
+use crate::types::{QueueId, State, Timestamp};
 
 use super::super::{Settings, SpoolError};
-use super::archive::{Archive, ArchiveError, ArchiveHead, Exported, Found};
+use super::archive::{Archive, ArchiveError, ArchiveHead, Found};
 use super::core::get_entry;
+use super::import_report::{Ended, ImportError, Imported, ImportedMessage, Taken};
 use super::job::{Content, HeldPart, Job};
 use super::reading::Reading;
 use super::report::OpenError;
@@ -29,38 +30,6 @@ use super::store::JournalStore;
 const UNDER_WAY: usize = 32;
 /// Octets on their way to the committer at once, roughly.
 const OCTETS_UNDER_WAY: u64 = 16 << 20;
-
-/// Why an import stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The export can't be read.
-    #[error("{0}")]
-    Archive(#[from] ArchiveError),
-    /// The spool takes no more. What was taken in is durable.
-    #[error(
-        "{why}; {taken} messages were taken in and are safe: put that right and import again, which passes over what is there"
-    )]
-    Spool {
-        /// What the spool said.
-        why: SpoolError,
-        /// Messages taken in until then.
-        taken: u64,
-    },
-}
-
-/// What became of one message of the export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// Taken in, or it would be.
-    New,
-    /// There is one of that id.
-    Already,
-    /// All its recipients have ended since.
-    Ended,
-}
-
-/// How recipients ended, by message and address, as far as anybody knows.
-pub type Ended = BTreeMap<QueueId, BTreeMap<String, State>>;
 
 /// The messages of an export, and when the oldest was accepted.
 ///
@@ -78,60 +47,6 @@ pub fn messages_of(
         }
     }
     Ok((ids, oldest))
-}
-
-/// A message of the export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImportedMessage {
-    /// Its id.
-    pub id: QueueId,
-    /// What became of it.
-    pub taken: Taken,
-    /// Open recipients.
-    pub open: usize,
-    /// Octets.
-    pub octets: u64,
-}
-
-/// What could not be read in the export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Where, in octets from the start of the file.
-    pub offset: Option<u64>,
-    /// The message, where that could be read.
-    pub id: Option<QueueId>,
-    /// Its recipients' domains, where they could be read.
-    pub domains: Vec<Host>,
-}
-
-/// What came of an import.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Messages taken in.
-    pub messages: u64,
-    /// Their open recipients.
-    pub recipients: u64,
-    /// Their octets.
-    pub octets: u64,
-    /// Messages that were there.
-    pub already: u64,
-    /// Messages that had ended since, and so were not taken in.
-    pub ended: u64,
-    /// What could not be read.
-    pub unreadable: Vec<Unreadable>,
-    /// What the export says of itself at its end; `None`: the end is missing.
-    pub end: Option<Exported>,
-    /// Messages of which its end knows, and that are not in it any more, besides
-    /// those named.
-    pub missing: u64,
-}
-
-impl Imported {
-    /// Whether all that the export was to hold could be read.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.unreadable.is_empty() && self.missing == 0 && self.end.is_some()
-    }
 }
 
 /// Where messages go.
@@ -235,12 +150,7 @@ impl<'a> Import<'a> {
                 },
             });
         }
-        let seen = self.report.messages + self.report.already + self.report.ended;
-        let named = self.report.unreadable.iter().filter(|u| u.id.is_some());
-        let known = seen + named.count() as u64;
-        if let Some(end) = &self.report.end {
-            self.report.missing = end.messages.saturating_sub(known);
-        }
+        self.report.balance();
         Ok(self.report)
     }
 
@@ -249,7 +159,7 @@ impl<'a> Import<'a> {
             match found {
                 Found::Part { id, number, octets } => self.part(id, number, octets)?,
                 Found::Message { head, body } => self.message(*head, body)?,
-                Found::Damaged { offset, id, .. } => self.name(Some(offset), id, Vec::new()),
+                Found::Damaged { offset, id, .. } => self.report.name(Some(offset), id, Vec::new()),
                 Found::End(end) => self.report.end = Some(end),
             }
         }
@@ -303,11 +213,11 @@ impl<'a> Import<'a> {
             });
         if !is_whole {
             let hosts = head.message.by_host().into_iter().map(|(host, _)| host);
-            self.name(None, Some(id), hosts.collect());
+            self.report.name(None, Some(id), hosts.collect());
             return Ok(());
         }
         // Damage in what a second try has replaced is none.
-        self.report.unreadable.retain(|u| u.id != Some(id));
+        self.report.unname(id);
         let is_listed = self.end(&mut head);
         let mut message = ImportedMessage {
             id,
@@ -405,31 +315,8 @@ impl<'a> Import<'a> {
     }
 
     fn note(&mut self, message: &ImportedMessage) {
-        match message.taken {
-            Taken::New => {
-                self.report.messages += 1;
-                self.report.recipients += message.open as u64;
-                self.report.octets += message.octets;
-            }
-            Taken::Already => self.report.already += 1,
-            Taken::Ended => self.report.ended += 1,
-        }
+        self.report.count(message);
         (self.told)(message);
-    }
-
-    /// Names what can't be read, each message once.
-    fn name(&mut self, offset: Option<u64>, id: Option<QueueId>, domains: Vec<Host>) {
-        let named = &mut self.report.unreadable;
-        let same = named.iter_mut().find(|u| id.is_some() && u.id == id);
-        match same {
-            Some(same) if !domains.is_empty() => same.domains = domains,
-            Some(_) => {}
-            None => named.push(Unreadable {
-                offset,
-                id,
-                domains,
-            }),
-        }
     }
 }
 

@@ -28,6 +28,7 @@ mod export;
 pub mod fuzzing;
 mod head;
 mod import;
+mod import_report;
 mod index;
 mod intake;
 mod job;
@@ -62,9 +63,8 @@ pub use check::{
     Checked, DamagedPlace, IndexState, Place, UnreadableMessage, check, discard_index,
 };
 pub use export::Export;
-pub use import::{
-    Ended, ImportError, Imported, ImportedMessage, Taken, Unreadable, messages_of, rehearse,
-};
+pub use import::{messages_of, rehearse};
+pub use import_report::{Ended, ImportError, Imported, ImportedMessage, Taken, Unreadable};
 pub use rekey::{RotateError, Rotated, rotate_key};
 pub use report::{CutTail, DamagedRecord, OpenError, Opened, RebuildReason};
 pub use store::JournalStore;

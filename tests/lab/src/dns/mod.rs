@@ -116,6 +116,16 @@ impl DnsServer {
         self.behave(owner, Manner::Truncate)
     }
 
+    /// An alias is given without what it leads to, as a server does that is no resolver.
+    pub fn unfollowed(&self, owner: &str) -> &Self {
+        self.behave(owner, Manner::Unfollowed)
+    }
+
+    /// Queries for the name over TCP get no answer.
+    pub fn no_tcp(&self, owner: &str) -> &Self {
+        self.behave(owner, Manner::NoTcp)
+    }
+
     /// Answers for the name carry the AD bit, as a validating resolver's would for a signed zone,
     /// if the query asked for it (AD or DO bit) and every alias on the way is signed too.
     pub fn signed(&self, owner: &str) -> &Self {
@@ -232,6 +242,9 @@ fn answer(query: &[u8], zones: &Mutex<Zones>, transport: Transport) -> Option<Ve
             match zones.look_up(question.name(), question.query_type()) {
                 Verdict::Silence => return None,
                 Verdict::Servfail => response.metadata.response_code = ResponseCode::ServFail,
+                Verdict::Answer(found) if found.no_tcp && transport == Transport::Tcp => {
+                    return None;
+                }
                 Verdict::Answer(found) => {
                     let wants_proof = query.metadata.authentic_data
                         || query

@@ -24,6 +24,8 @@ pub(super) enum Manner {
     Silent,
     Truncate,
     Signed,
+    Unfollowed,
+    NoTcp,
 }
 
 /// The outcome of one query.
@@ -42,6 +44,8 @@ pub(super) struct Found {
     pub(super) signed: bool,
     /// Only TCP gets the records.
     pub(super) truncate: bool,
+    /// TCP gets no answer.
+    pub(super) no_tcp: bool,
 }
 
 impl Default for Zones {
@@ -93,6 +97,7 @@ impl Zones {
             authorities: Vec::new(),
             signed: true,
             truncate: false,
+            no_tcp: false,
         };
         for _ in 0..MAX_ALIASES {
             if self.behaves(&owner, Manner::Silent) {
@@ -103,7 +108,10 @@ impl Zones {
             }
             found.signed &= self.behaves(&owner, Manner::Signed);
             found.truncate |= self.behaves(&owner, Manner::Truncate);
+            found.no_tcp |= self.behaves(&owner, Manner::NoTcp);
+            let is_left = self.behaves(&owner, Manner::Unfollowed);
             match self.step(&owner, record_type, &mut found) {
+                Some(_) if is_left => return Verdict::Answer(found),
                 Some(target) => owner = target,
                 None => return Verdict::Answer(found),
             }
