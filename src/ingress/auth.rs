@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{PasswordHash, PasswordVerifier, SaltString};
+use argon2::password_hash::SaltString;
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::time::{Instant, sleep};
 
@@ -134,12 +134,9 @@ impl Authenticator {
     async fn hash_matches(&self, hash: String, login: &Login, repute: Repute) -> Option<bool> {
         let turn = self.hashing.turn(repute).await?;
         let password = login.password.clone();
-        let work = move || {
-            let _turn = turn;
-            PasswordHash::new(&hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
-        };
-        tokio::task::spawn_blocking(work).await.ok()
+        tokio::task::spawn_blocking(move || turn.matches(&hash, &password))
+            .await
+            .ok()
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
