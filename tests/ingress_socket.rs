@@ -161,6 +161,86 @@ async fn connections_are_limited() {
     eventually(async || server.dial(RELAY).await.reply().await.starts_with("220")).await;
 }
 
+/// Whoever sits there without logging in makes room for whoever comes.
+#[tokio::test(start_paused = true)]
+async fn silent_connections_keep_nobody_out() {
+    let server = Server::start(|settings| {
+        settings.limits.connections = 6;
+        settings.limits.connections_per_client = 6;
+        settings.listeners[RELAY].networks.clear();
+    })
+    .await;
+    let mut greeted = server.connect(SUBMISSION).await;
+    let mut in_tls = server.dial(SUBMISSIONS).await;
+    let mut stranger = server.connect(RELAY).await;
+    let mut starting = server.connect(SUBMISSION).await;
+    starting.expect("EHLO me", "250").await;
+    starting.expect("STARTTLS", "220").await;
+    let _others = [server.dial(RELAY).await, server.dial(RELAY).await];
+    assert!(server.dial(RELAY).await.reply().await.starts_with("421 "));
+    sleep(Duration::from_secs(2)).await;
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        kept.push(server.logged_in().await);
+    }
+    assert!(greeted.reply().await.starts_with("421 4.7.0 Too many "));
+    assert!(greeted.is_closed().await && in_tls.is_closed().await);
+    assert!(stranger.reply().await.starts_with("421 4.7.0 "));
+    server.connect(SUBMISSION).await;
+    assert!(starting.is_closed().await, "in the middle of the handshake");
+    for client in &mut kept {
+        client.envelope().await;
+        client.send(MESSAGE).await;
+        assert!(client.reply().await.starts_with("250 "));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listed_network_and_a_login_have_what_is_kept_for_them() {
+    let server = Server::start(|settings| settings.limits.connections = 10).await;
+    let mut strangers = Vec::new();
+    for _ in 0..9 {
+        strangers.push(server.connect(SUBMISSION).await);
+    }
+    let mut crowded = server.dial(SUBMISSION).await;
+    assert!(crowded.reply().await.starts_with("421 4.7.0 "));
+    let mut listed = server.connect(RELAY).await;
+    listed.expect("EHLO me", "250").await;
+    listed.envelope().await;
+    listed.send(MESSAGE).await;
+    assert!(listed.reply().await.starts_with("250 "));
+    // Nobody had to go for it; for the next one somebody has.
+    strangers[0].expect("NOOP", "250").await;
+    let _second = server.connect(RELAY).await;
+    assert!(strangers[0].reply().await.starts_with("421 4.7.0 "));
+    strangers[1].expect("NOOP", "250").await;
+}
+
+/// A stolen password must not keep everybody else out.
+#[tokio::test(start_paused = true)]
+async fn an_account_has_half_of_the_connections() {
+    let server = Server::start(|settings| settings.limits.connections = 6).await;
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        kept.push(server.logged_in().await);
+    }
+    let mut fourth = server.connect(SUBMISSIONS).await;
+    fourth.expect("EHLO me", "250").await;
+    let reply = fourth.say(LOGIN).await;
+    assert!(
+        reply.starts_with("421 4.7.0 Too many connections of this account"),
+        "{reply}"
+    );
+    assert!(fourth.is_closed().await);
+    drop(kept.pop());
+    eventually(async || {
+        let mut client = server.connect(SUBMISSIONS).await;
+        client.expect("EHLO me", "250").await;
+        client.say(LOGIN).await.starts_with("235 ")
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn i26_an_idle_client_gets_421_after_five_minutes() {
     let server = Server::start(|_| ()).await;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::accounts::Account;
-use super::settings::Listener;
+use super::settings::{Listener, ListenerKind};
 use crate::message::FromField;
 use crate::types::{AddressError, Domain, Mailbox, Principal};
 use crate::wire::Reply;
@@ -227,6 +227,12 @@ pub fn relay_principal(
         (false, Some(_)) if listener.require_both => Err(RelayRefusal::Network(client)),
         (false, Some(name)) => Ok(Principal::Certificate(name.clone())),
     }
+}
+
+/// Whether a client comes from a network that a relay listener lists. It may
+/// still have to show a certificate too.
+pub(super) fn is_listed(listener: &Listener, client: IpAddr) -> bool {
+    listener.kind == ListenerKind::Relay && listener.networks.iter().any(|n| contains(n, client))
 }
 
 /// Networks may be written as IPv4 or as IPv4-mapped IPv6.

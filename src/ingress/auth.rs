@@ -1,22 +1,21 @@
 //! Whether a password is an account's.
 //!
 //! Holds always: at most as many argon2 hashes run at once as there are cores,
-//! off the async threads; an unknown account costs the same as a known one; a
+//! off the async threads, and `hashing` says whose turn it is; an unknown account costs the same as a known one; a
 //! failed login is slowed, counted against the client and told in one log line
 //! with the client's address, for fail2ban. Called by the socket task, which
 //! tells the session the verdict.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordVerifier, SaltString};
+use argon2::password_hash::SaltString;
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::accounts::{Account, AccountsFile};
-use super::limits::ClientKey;
+use super::hashing::{Hashing, Repute};
+use super::limits::{ClientKey, Crowded};
 use super::remembered::Remembered;
 use super::sasl::Login;
 use super::throttle::Throttle;
@@ -34,6 +33,8 @@ pub enum Verdict {
     Limited,
     /// It could not be looked at in time.
     Unavailable,
+    /// The password is right, but the connection may not stay.
+    Crowded(Crowded),
 }
 
 /// Verifies logins.
@@ -41,7 +42,7 @@ pub struct Authenticator {
     accounts: AccountsFile,
     remembered: Mutex<Remembered>,
     throttle: Mutex<Throttle>,
-    hashing: Arc<Semaphore>,
+    hashing: Hashing,
     dummy: String,
 }
 
@@ -56,7 +57,7 @@ impl Authenticator {
             accounts,
             remembered: Mutex::new(Remembered::new(entropy)?),
             throttle: Mutex::new(Throttle::default()),
-            hashing: Arc::new(Semaphore::new(cores)),
+            hashing: Hashing::new(cores),
             dummy: dummy_hash(entropy)?,
         })
     }
@@ -76,7 +77,9 @@ impl Authenticator {
             return account.map_or(Verdict::Refused, Verdict::Accepted);
         }
         let hash = account.as_ref().map_or(self.dummy.as_str(), |a| a.hash());
-        let Some(matches) = self.hash_matches(hash.to_owned(), &login).await else {
+        let repute = self.throttle().repute(key, Instant::now());
+        let matches = self.hash_matches(hash.to_owned(), &login, repute).await;
+        let Some(matches) = matches else {
             tracing::warn!("auth not possible: client={client} reason=busy");
             return Verdict::Unavailable;
         };
@@ -86,6 +89,7 @@ impl Authenticator {
                 let tag = remembered.tag(&account, &login.password);
                 remembered.remember(tag, Instant::now());
                 drop(remembered);
+                self.throttle().succeeded(key, Instant::now());
                 Verdict::Accepted(account)
             }
             account => {
@@ -127,17 +131,12 @@ impl Authenticator {
     }
 
     /// `None` if there was no core for it in time.
-    async fn hash_matches(&self, hash: String, login: &Login) -> Option<bool> {
-        let waiting = Arc::clone(&self.hashing).acquire_owned();
-        let permit = timeout(LONGEST_WAIT, waiting).await.ok()?.ok()?;
+    async fn hash_matches(&self, hash: String, login: &Login, repute: Repute) -> Option<bool> {
+        let turn = self.hashing.turn(repute).await?;
         let password = login.password.clone();
-        let work = move || {
-            // Held by the hash itself: a client that goes away frees no core.
-            let _permit = permit;
-            PasswordHash::new(&hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
-        };
-        tokio::task::spawn_blocking(work).await.ok()
+        tokio::task::spawn_blocking(move || turn.matches(&hash, &password))
+            .await
+            .ok()
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
@@ -187,9 +186,6 @@ fn dummy_hash(entropy: &dyn Entropy) -> Result<String, EntropyError> {
     });
     hash.ok_or(EntropyError)
 }
-
-/// How long a login may wait for a core.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 #[path = "auth_tests.rs"]

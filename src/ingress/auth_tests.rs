@@ -137,11 +137,11 @@ async fn a_remembered_credential_ends_with_the_password_or_after_a_while() {
 #[tokio::test(start_paused = true)]
 async fn hashes_wait_for_a_core() {
     let f = Fixture::new();
-    let cores = f.auth.hashing.available_permits();
-    let taken = Arc::clone(&f.auth.hashing)
-        .acquire_many_owned(u32::try_from(cores).unwrap())
-        .await
-        .unwrap();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut taken = Vec::new();
+    for _ in 0..cores {
+        taken.push(f.auth.hashing.turn(Repute::Good).await.unwrap());
+    }
     assert!(matches!(
         f.verify(CLIENT, "scanner", "secret").await,
         Verdict::Unavailable
@@ -151,6 +151,20 @@ async fn hashes_wait_for_a_core() {
         f.verify(CLIENT, "scanner", "secret").await,
         Verdict::Accepted(_)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clients_repute_is_what_came_of_its_logins() {
+    let f = Fixture::new();
+    let key = ClientKey::of(CLIENT.parse().unwrap());
+    let repute = || f.auth.throttle().repute(key, Instant::now());
+    assert_eq!(repute(), Repute::Unknown);
+    f.verify(CLIENT, "scanner", "secret").await;
+    assert_eq!(repute(), Repute::Good);
+    f.verify(CLIENT, "scanner", "wrong").await;
+    assert_eq!(repute(), Repute::Failed);
+    tokio::time::advance(WINDOW).await;
+    assert_eq!(repute(), Repute::Good);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::accounts::{AccountsError, AccountsFile};
 use super::auth::Authenticator;
 use super::limits::Connections;
+use super::log_lines::Sparse;
 use super::meters::Meters;
 use super::session::Rules;
 use super::settings::{Listener, ListenerKind, Settings};
@@ -112,6 +113,10 @@ pub(super) struct Common {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) connections: Arc<Connections>,
     pub(super) meters: Arc<Meters>,
+    /// Log lines about connections that were not taken.
+    pub(super) refusals_told: Arc<Sparse>,
+    /// And about those that had to go for others.
+    pub(super) displaced_told: Arc<Sparse>,
     pub(super) log_addresses: bool,
     accounts: PathBuf,
 }
@@ -181,6 +186,8 @@ impl Common {
             authenticator,
             connections: before.map_or_else(Arc::default, |b| Arc::clone(&b.connections)),
             meters: before.map_or_else(Arc::default, |b| Arc::clone(&b.meters)),
+            refusals_told: before.map_or_else(Arc::default, |b| Arc::clone(&b.refusals_told)),
+            displaced_told: before.map_or_else(Arc::default, |b| Arc::clone(&b.displaced_told)),
             log_addresses: settings.log_addresses,
             accounts: settings.accounts.clone(),
             ports,

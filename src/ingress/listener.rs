@@ -2,7 +2,7 @@
 //!
 //! Holds always: `[::]` takes IPv4 too; running out of file descriptors slows
 //! the loop and never ends it; a client over a limit gets a 421 and costs no
-//! more than that. Called by `start`.
+//! more than that, and not a log line each. Called by `start`.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,12 +12,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
+use super::admission::is_listed;
 use super::front::{Front, StartError};
-use super::limits::Crowded;
+use super::limits::{Crowded, Standing};
 use super::settings::{Listener, ListenerKind};
 use super::shutdown::Shutdown;
 use super::socket;
@@ -117,8 +117,6 @@ pub(super) struct Accepting {
     pub(super) front: Arc<RwLock<Arc<Front>>>,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: Shutdown,
-    /// How many refusals are under way at once.
-    pub(super) refusals: Arc<Semaphore>,
 }
 
 impl Accepting {
@@ -155,34 +153,37 @@ impl Accepting {
         };
         let limits = front.rules.limits;
         let client = peer.ip().to_canonical();
-        let slot = front.common.connections.admit(
-            client,
-            limits.connections,
-            limits.connections_per_client,
-        );
-        match slot {
+        let standing = match is_listed(&front.rules.listener, client) {
+            true => Standing::Listed,
+            false => Standing::Stranger,
+        };
+        match front.common.connections.admit(client, standing, &limits) {
             Ok(slot) => {
                 front.common.meters.connected(front.rules.listener.kind);
-                let shutdown = self.shutdown.clone();
+                let shutdown = self.shutdown.of_connection(slot.displaced());
                 self.tasks
                     .spawn(socket::serve(stream, client, front, shutdown, slot));
             }
             Err(crowded) => {
                 front.common.meters.turned_away(crowded);
-                tracing::info!("connection refused: client={client} reason=\"{crowded}\"");
-                self.refuse(stream, crowded, front.rules.listener.kind);
+                if let Some(untold) = front.common.refusals_told.tell() {
+                    tracing::info!(
+                        "connection refused: client={client} reason=\"{crowded}\" untold={untold}"
+                    );
+                }
+                self.refuse(stream, crowded, &front);
             }
         }
     }
 
     /// Says why, in a task of which there are only a few: in a flood of
     /// connections the others are just closed.
-    fn refuse(&self, stream: TcpStream, crowded: Crowded, kind: ListenerKind) {
+    fn refuse(&self, stream: TcpStream, crowded: Crowded, front: &Front) {
         // A TLS client could not read it.
-        if kind == ListenerKind::Submissions {
+        if front.rules.listener.kind == ListenerKind::Submissions {
             return;
         }
-        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+        let Some(permit) = front.common.connections.farewell() else {
             return;
         };
         self.tasks.spawn(async move {
@@ -208,8 +209,6 @@ fn is_exhaustion(error: &io::Error) -> bool {
 const BACKLOG: i32 = 1024;
 /// How long to wait after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Refusals told at once.
-pub(super) const REFUSALS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,10 @@
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::auth::log_name;
 use super::front::Front;
@@ -93,6 +97,28 @@ fn refusals(replies: &[u8], front: &Front) -> Vec<String> {
     refusals
 }
 
+/// Lets one of many like lines through a second: a flood of connections must not
+/// become a flood of the log.
+#[derive(Debug, Default)]
+pub(super) struct Sparse(Mutex<(Option<Instant>, u64)>);
+
+impl Sparse {
+    /// How many were left out before this one; `None` if it is to be left out too.
+    pub(super) fn tell(&self) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, untold) = &mut *state;
+        if told.is_some_and(|told| told.elapsed() < SPARSE) {
+            *untold += 1;
+            return None;
+        }
+        *told = Some(Instant::now());
+        Some(std::mem::take(untold))
+    }
+}
+
+/// The time between two lines of a kind.
+const SPARSE: Duration = Duration::from_secs(1);
+
 fn principal(principal: &Principal) -> String {
     match principal {
         Principal::Account(name) => format!("account:{}", log_name(name)),
@@ -104,4 +130,18 @@ fn principal(principal: &Principal) -> String {
 /// A quoted local part may hold blanks, which would end the word.
 fn log_address(address: &str) -> String {
     address.replace([' ', '<', '>'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_a_line_a_second() {
+        let sparse = Sparse::default();
+        assert_eq!(sparse.tell(), Some(0));
+        assert_eq!([(); 3].map(|()| sparse.tell()), [None; 3]);
+        tokio::time::advance(SPARSE).await;
+        assert_eq!(sparse.tell(), Some(3));
+    }
 }

@@ -33,6 +33,7 @@ const KINDS: [ListenerKind; 3] = [
 pub(super) struct Meters {
     connections: Counter<1>,
     crowded: Counter<1>,
+    displaced: Counter<1>,
     handshakes_failed: Counter<1>,
     tls: Counter<4>,
     auth_failures: Counter<1>,
@@ -49,7 +50,8 @@ impl Default for Meters {
         let refused = |kind: ListenerKind| ["4xx", "5xx"].map(|class| [kind.as_str(), class]);
         Self {
             connections: by_kind(),
-            crowded: Counter::with([["in-all"], ["from-client"]]),
+            crowded: Counter::with([["in-all"], ["from-client"], ["of-account"]]),
+            displaced: by_kind(),
             handshakes_failed: by_kind(),
             tls: Counter::default(),
             auth_failures: Counter::with([["refused"], ["limited"], ["unavailable"]]),
@@ -71,7 +73,15 @@ impl Meters {
         self.crowded.count([match why {
             Crowded::InAll => "in-all",
             Crowded::FromClient => "from-client",
+            Crowded::OfAccount => "of-account",
+            // Counted when it ends.
+            Crowded::Displaced => return,
         }]);
+    }
+
+    /// A connection that had to go for another one.
+    pub(super) fn displaced(&self, kind: ListenerKind) {
+        self.displaced.count([kind.as_str()]);
     }
 
     pub(super) fn handshake_failed(&self, kind: ListenerKind) {
@@ -86,7 +96,8 @@ impl Meters {
 
     pub(super) fn login(&self, verdict: &Verdict) {
         self.auth_failures.count([match verdict {
-            Verdict::Accepted(_) => return,
+            // Those of an account that has too many are counted as connections.
+            Verdict::Accepted(_) | Verdict::Crowded(_) => return,
             Verdict::Refused => "refused",
             Verdict::Limited => "limited",
             Verdict::Unavailable => "unavailable",
@@ -129,6 +140,12 @@ impl Meters {
             "Connections refused, by the limit that was reached.",
             ["limit"],
             &self.crowded,
+        );
+        page.counter(
+            "postern_ingress_connections_displaced_total",
+            "Connections ended before they had logged in, to make room for others.",
+            ["listener"],
+            &self.displaced,
         );
         page.counter(
             "postern_ingress_handshakes_failed_total",
@@ -211,10 +228,16 @@ impl Figures {
         };
         let front = Arc::clone(&front.read().unwrap_or_else(PoisonError::into_inner));
         let common = &front.common;
+        let (open, strangers) = common.connections.open_now();
         page.gauge(
             "postern_ingress_connections",
             "Connections of clients that are open.",
-            common.connections.open_now(),
+            open,
+        );
+        page.gauge(
+            "postern_ingress_strangers",
+            "Those of them that have not logged in and are not listed.",
+            strangers,
         );
         common.meters.write_sessions(page);
         common.meters.write_messages(page);

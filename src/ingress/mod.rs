@@ -11,6 +11,7 @@ mod accounts_edit;
 pub mod admission;
 pub mod auth;
 mod front;
+mod hashing;
 pub mod intake;
 pub mod limits;
 mod listener;

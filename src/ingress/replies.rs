@@ -3,6 +3,7 @@
 //! Holds always: codes by RFC 5321 section 4.2.3, enhanced ones by RFC 3463 and
 //! the registry of RFC 5248. Called by the session and the socket task.
 
+use super::limits::Crowded;
 use crate::spool::SpoolError;
 use crate::types::{Domain, QueueId};
 use crate::wire::Reply;
@@ -30,6 +31,11 @@ pub(super) fn idle() -> Reply {
 
 pub(super) fn too_slow() -> Reply {
     Reply::new(421, "4.4.2", "The message comes too slowly")
+}
+
+/// For a connection that had to go, or may not stay.
+pub(super) fn crowded(crowded: Crowded) -> Reply {
+    Reply::new(421, "4.7.0", crowded.to_string())
 }
 
 pub(super) fn shutting_down() -> Reply {

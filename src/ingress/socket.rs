@@ -15,16 +15,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::accounts::Account;
+use super::admission::relay_principal;
 use super::auth::Verdict;
 use super::front::Front;
-use super::limits::Slot;
+use super::limits::{Crowded, Slot};
 use super::log_lines::{Accepted, log_refusals};
 use super::meters::Meters;
 use super::replies;
 use super::sasl::Login;
 use super::session::{Action, Answer, Secured, Session};
 use super::settings::ListenerKind;
-use super::shutdown::Shutdown;
+use super::shutdown::{Ending, Shutdown};
 use super::transport::{Transport, accept_tls, secured};
 use crate::spool::{Intake, SpoolError, Ticket};
 use crate::tls::facts_of;
@@ -40,10 +41,13 @@ pub(super) async fn serve(
     let greeted = tokio::select! {
         // Who was taken in just before the shutdown is told so, by the session.
         biased;
-        greeted = greet(stream, client, &front) => greeted,
-        () = shutdown.due(true) => return,
+        greeted = greet(stream, client, &front) => Some(greeted),
+        _ = shutdown.due(true) => None,
     };
-    let result = match greeted {
+    let displaced = slot.displaced().clone();
+    let common = Arc::clone(&front.common);
+    let kind = front.rules.listener.kind;
+    let result = match greeted.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into())) {
         Ok((transport, session)) => {
             let socket = Socket {
                 transport: Some(transport),
@@ -52,6 +56,7 @@ pub(super) async fn serve(
                 shutdown,
                 intake: None,
                 login: None,
+                slot,
                 pace: Pace::new(),
                 buffer: vec![0; READ_MAX],
             };
@@ -62,7 +67,12 @@ pub(super) async fn serve(
     if let Err(error) = result {
         tracing::debug!("connection lost: client={client} reason=\"{error}\"");
     }
-    drop(slot);
+    if displaced.is_cancelled() {
+        common.meters.displaced(kind);
+        if let Some(untold) = common.displaced_told.tell() {
+            tracing::info!("connection ended to make room: client={client} untold={untold}");
+        }
+    }
 }
 
 /// Gets ready for the greeting: TLS first where the listener is of that kind.
@@ -117,6 +127,7 @@ struct Socket {
     intake: Option<Box<dyn Intake>>,
     /// The account that logged in, and when it was last looked at.
     login: Option<(Arc<Account>, Instant)>,
+    slot: Slot,
     pace: Pace,
     buffer: Vec<u8>,
 }
@@ -131,7 +142,10 @@ impl Socket {
                     }
                 }
                 Action::Send(octets) => self.send(&octets).await?,
-                Action::Pause(span) => sleep(span).await,
+                Action::Pause(span) => tokio::select! {
+                    () = sleep(span) => {}
+                    _ = self.shutdown.due(false) => {}
+                },
                 Action::StartTls => {
                     let secured = self.start_tls().await?;
                     session.answer(Answer::Secured(secured));
@@ -160,7 +174,12 @@ impl Socket {
             }
         }
         self.intake = None;
-        if let Some(transport) = self.transport {
+        // Its place is another's already: in a flood it just goes.
+        let farewell = match self.shutdown.is_displaced() {
+            true => self.front.common.connections.farewell().map(Some),
+            false => Some(None),
+        };
+        if let (Some(transport), Some(_permit)) = (self.transport, farewell) {
             transport.close().await;
         }
         Ok(())
@@ -177,8 +196,11 @@ impl Socket {
         };
         let read = tokio::select! {
             read = timeout_at(until, transport.read(&mut self.buffer)) => read,
-            () = self.shutdown.due(!session.in_transaction()) => {
-                session.abort(&replies::shutting_down());
+            ending = self.shutdown.due(!session.in_transaction()) => {
+                session.abort(&match ending {
+                    Ending::Shutdown => replies::shutting_down(),
+                    Ending::Displaced => replies::crowded(Crowded::Displaced),
+                });
                 return Ok(true);
             }
         };
@@ -209,7 +231,7 @@ impl Socket {
             // What can be written at once is written, also then.
             biased;
             result = transport.write(octets) => result,
-            () = self.shutdown.due(false) => Err(io::ErrorKind::Interrupted.into()),
+            _ = self.shutdown.due(false) => Err(io::ErrorKind::Interrupted.into()),
         }
     }
 
@@ -219,9 +241,13 @@ impl Socket {
         };
         let (transport, secured) = tokio::select! {
             result = shake_hands(stream, &self.front) => result?,
-            () = self.shutdown.due(true) => return Err(io::ErrorKind::Interrupted.into()),
+            _ = self.shutdown.due(true) => return Err(io::ErrorKind::Interrupted.into()),
         };
         self.transport = Some(transport);
+        let listener = &self.front.rules.listener;
+        if relay_principal(listener, self.client, &secured.names).is_ok() {
+            self.slot.listed();
+        }
         Ok(secured)
     }
 
@@ -229,13 +255,27 @@ impl Socket {
         let verifying = self.front.common.authenticator.verify(self.client, login);
         let verdict = tokio::select! {
             verdict = verifying => verdict,
-            () = self.shutdown.due(true) => Verdict::Unavailable,
+            _ = self.shutdown.due(true) => Verdict::Unavailable,
         };
         self.front.common.meters.login(&verdict);
-        if let Verdict::Accepted(account) = &verdict {
-            self.login = Some((Arc::clone(account), Instant::now()));
+        match verdict {
+            Verdict::Accepted(account) => self.logged_in(account),
+            other => other,
         }
-        verdict
+    }
+
+    fn logged_in(&mut self, account: Arc<Account>) -> Verdict {
+        let connections = self.front.rules.limits.connections;
+        match self.slot.logged_in(account.name(), connections) {
+            Ok(()) => {
+                self.login = Some((Arc::clone(&account), Instant::now()));
+                Verdict::Accepted(account)
+            }
+            Err(crowded) => {
+                self.front.common.meters.turned_away(crowded);
+                Verdict::Crowded(crowded)
+            }
+        }
     }
 
     /// Whether the account that logged in, if one did, is still what it was. Looks

@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use super::front::{Front, Ports, StartError};
-use super::listener::{Accepting, REFUSALS_MAX, Sockets};
+use super::listener::{Accepting, Sockets};
 use super::meters::Figures;
 use super::settings::Settings;
 use super::shutdown::Shutdown;
@@ -49,7 +49,6 @@ impl Ingress {
             .map(|front| Arc::new(RwLock::new(front)))
             .collect();
         let tasks = TaskTracker::new();
-        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
         let mut ready = Vec::new();
         for ((socket, front), settings) in
             sockets.0.into_iter().zip(&fronts).zip(&settings.listeners)
@@ -63,7 +62,6 @@ impl Ingress {
                 front: Arc::clone(front),
                 tasks: tasks.clone(),
                 shutdown: Shutdown::new(shutdown.clone()),
-                refusals: Arc::clone(&refusals),
             });
         }
         let run = |accepting: Accepting| tasks.spawn(accepting.run()).abort_handle();

@@ -1,7 +1,7 @@
-//! How much a client's failed logins cost it.
+//! How much a client's failed logins cost it, and what a successful one is worth.
 //!
-//! Holds always: the table is bounded, an entry ends [`WINDOW`] after the last
-//! failure, and the wait grows with each failure to a bound. A success takes
+//! Holds always: the tables are bounded, an entry ends [`WINDOW`] after the last
+//! failure, or [`GOOD`] after the last success, and the wait grows with each failure to a bound. A success takes
 //! nothing back, or one good account would buy any number of guesses. Called by
 //! `auth`; the time is tokio's, so that tests can advance it.
 
@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::hashing::Repute;
 use super::limits::ClientKey;
 
-/// Failed logins, by client.
+/// Failed and successful logins, by client.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     clients: HashMap<ClientKey, Failures>,
+    successes: HashMap<ClientKey, Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,29 @@ impl Throttle {
         self.clients
             .get(&client)
             .is_some_and(|f| f.count >= FAILURES_MAX && now.duration_since(f.last) < WINDOW)
+    }
+
+    /// What is known of a client.
+    pub(super) fn repute(&self, client: ClientKey, now: Instant) -> Repute {
+        let since = |then: Instant| now.duration_since(then);
+        let failed = self.clients.get(&client);
+        let succeeded = self.successes.get(&client);
+        match (failed, succeeded) {
+            (Some(failures), _) if since(failures.last) < WINDOW => Repute::Failed,
+            (_, Some(success)) if since(*success) < GOOD => Repute::Good,
+            _ => Repute::Unknown,
+        }
+    }
+
+    /// Notes a success.
+    pub(super) fn succeeded(&mut self, client: ClientKey, now: Instant) {
+        if self.successes.len() >= CLIENTS_MAX && !self.successes.contains_key(&client) {
+            let oldest = self.successes.iter().min_by_key(|(_, then)| **then);
+            if let Some(oldest) = oldest.map(|(client, _)| *client) {
+                self.successes.remove(&oldest);
+            }
+        }
+        self.successes.insert(client, now);
     }
 
     /// Notes a failure; gives how long its reply must wait.
@@ -77,7 +102,9 @@ pub(super) const WINDOW: Duration = Duration::from_secs(600);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// ... up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(16);
-/// Clients remembered at most.
+/// How long a success speaks for a client.
+pub(super) const GOOD: Duration = Duration::from_secs(7 * 86_400);
+/// Clients remembered at most, of each kind.
 const CLIENTS_MAX: usize = 10_000;
 
 #[cfg(test)]
@@ -112,11 +139,14 @@ mod tests {
         let mut throttle = Throttle::default();
         for n in 0..=10_010 {
             throttle.failed(client(n), Instant::now());
+            throttle.succeeded(client(n), Instant::now());
             assert!(throttle.clients.len() <= CLIENTS_MAX);
+            assert!(throttle.successes.len() <= CLIENTS_MAX);
             if n == 9_990 {
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
         }
         assert!(throttle.clients.contains_key(&client(10_010)));
+        assert!(throttle.successes.contains_key(&client(10_010)));
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod export;
 mod export_file;
+mod files;
 mod hand;
 mod handover;
 mod http;

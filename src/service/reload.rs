@@ -14,11 +14,11 @@ use crate::outcome::Outcome;
 use crate::queue::{Questions, Renewal};
 use crate::sys::metrics::{Counter, Page};
 
-use super::inspect;
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::run::deliverer;
 use super::test::Tests;
+use super::{files, inspect};
 
 /// What is reloaded, and what is in force.
 pub(super) struct Reloader {
@@ -93,6 +93,7 @@ impl Reloader {
         self.queue.renew(renewal).await;
         self.tests.renew(&config);
         self.log.configure(config.log.level);
+        files::make_room(&config);
         self.observing.tell(&config);
         self.figures.note(true);
         tracing::info!(

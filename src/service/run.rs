@@ -14,7 +14,7 @@ use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
 use super::test::Tests;
-use super::{ServeError, addresses, control, handover, logging, metrics, notify};
+use super::{ServeError, addresses, control, files, handover, logging, metrics, notify};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -37,6 +37,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     if let Err(e) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0) {
         tracing::warn!("core dumps can't be switched off: {e}");
     }
+    files::make_room(&config);
     let handed = handover::take().map_err(ServeError::HandedOver)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -95,6 +95,7 @@ impl Session {
             Verdict::Refused => self.refuse(&replies::bad_credentials()),
             Verdict::Limited => self.refuse(&replies::auth_later()),
             Verdict::Unavailable => self.reply(&replies::auth_later()),
+            Verdict::Crowded(crowded) => self.close_with(&replies::crowded(crowded)),
         }
     }
 }

@@ -154,6 +154,9 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.refuse(&replies::bad_sequence("Say MAIL first"));
         };
+        if transaction.is_flood(max) {
+            return self.close_with(&replies::too_many_errors());
+        }
         let recipient = match path {
             RcptPath::Mailbox(mailbox) => Ok(mailbox),
             RcptPath::Postmaster => match (&self.rules.postmaster, &transaction.sender) {

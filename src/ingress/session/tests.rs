@@ -208,6 +208,16 @@ fn i10_too_many_recipients_keep_the_first() {
 }
 
 #[test]
+fn i10_recipients_without_end_end_the_session() {
+    let mut driven = Driven::logged_in();
+    driven.say(FROM);
+    let codes = driven.codes("RCPT TO:<u@x.example>\r\n".repeat(100));
+    assert_eq!(codes.len(), 31, "ten times the limit, and the last word");
+    assert_eq!((codes[29], codes[30]), (250, 421));
+    assert!(driven.closed);
+}
+
+#[test]
 fn i11_an_over_long_line_is_told_once() {
     let mut driven = Driven::logged_in();
     let said = format!("NOOP {}\r\nNOOP\r\n", "x".repeat(100_000));

@@ -18,6 +18,8 @@ pub(super) struct Transaction {
     body: BodyType,
     recipients: Vec<Mailbox>,
     known: HashSet<Mailbox>,
+    /// RCPTs so far, whatever came of them.
+    asked: usize,
     /// Whether a RCPT was refused: DATA then has another reply (I6).
     pub(super) refused_any: bool,
     /// The message, once DATA was said.
@@ -37,6 +39,7 @@ impl Transaction {
             body,
             recipients: Vec::new(),
             known: HashSet::new(),
+            asked: 0,
             refused_any: false,
             incoming: None,
         }
@@ -55,6 +58,13 @@ impl Transaction {
         Ok(())
     }
 
+    /// Counts a RCPT. Whether there have been so many that no end is to be
+    /// expected: repeated and surplus ones cost nothing else (I10).
+    pub(super) fn is_flood(&mut self, max: usize) -> bool {
+        self.asked = self.asked.saturating_add(1);
+        self.asked > max.saturating_mul(FLOOD_FACTOR)
+    }
+
     pub(super) fn has_recipients(&self) -> bool {
         !self.recipients.is_empty()
     }
@@ -68,3 +78,6 @@ impl Transaction {
         (self.rights, envelope)
     }
 }
+
+/// RCPTs of one transaction at most, in terms of the recipients it may have.
+const FLOOD_FACTOR: usize = 10;
