@@ -241,6 +241,29 @@ async fn an_account_has_half_of_the_connections() {
     .await;
 }
 
+/// Nobody waits for the answer any more: neither the place nor the turn is kept.
+#[tokio::test]
+async fn a_login_whose_client_has_gone_is_given_up() {
+    let server = Server::start(|settings| settings.limits.connections_per_client = 2).await;
+    let mut client = server.connect(SUBMISSIONS).await;
+    client.expect("EHLO me", "250").await;
+    // Three failures: their replies would be held back for 7 s.
+    for _ in 0..3 {
+        client.send("AUTH PLAIN AHNjYW5uZXIAd3Jvbmc=\r\n").await;
+    }
+    drop(client);
+    let begun = Instant::now();
+    let mut others = vec![server.connect(SUBMISSION).await];
+    eventually(async || {
+        let mut other = server.dial(SUBMISSION).await;
+        let let_in = other.reply().await.starts_with("220");
+        others.push(other);
+        let_in
+    })
+    .await;
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn i26_an_idle_client_gets_421_after_five_minutes() {
     let server = Server::start(|_| ()).await;

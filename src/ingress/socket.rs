@@ -252,10 +252,15 @@ impl Socket {
     }
 
     async fn authenticate(&mut self, login: Login) -> Verdict {
+        let Some(transport) = &self.transport else {
+            return Verdict::Unavailable;
+        };
         let verifying = self.front.common.authenticator.verify(self.client, login);
         let verdict = tokio::select! {
             verdict = verifying => verdict,
             _ = self.shutdown.due(true) => Verdict::Unavailable,
+            // Its turn is another's then.
+            () = transport.gone() => Verdict::Unavailable,
         };
         self.front.common.meters.login(&verdict);
         match verdict {

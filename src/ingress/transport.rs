@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -71,6 +71,28 @@ impl Transport {
                 .1
                 .process_new_packets()
                 .is_ok_and(|state| state.plaintext_bytes_to_read() > 0),
+        }
+    }
+
+    /// Waits until the client has gone, without reading: whoever waits long for its
+    /// answer to something costly may have stopped waiting. Looks now and then,
+    /// first after a while.
+    pub(super) async fn gone(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Secure(stream) => stream.get_ref().0,
+        };
+        loop {
+            sleep(GONE_LOOK).await;
+            // An error is an end too.
+            if stream
+                .ready(Interest::READABLE)
+                .await
+                .is_ok_and(|ready| !ready.is_read_closed())
+            {
+                continue;
+            }
+            return;
         }
     }
 
@@ -141,6 +163,8 @@ pub(super) fn secured(
 const WRITE_MAX: Duration = Duration::from_secs(60);
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
+/// Between two looks whether the client has gone.
+const GONE_LOOK: Duration = Duration::from_millis(250);
 /// How long the end of a connection may take ...
 const LINGER: Duration = Duration::from_secs(2);
 /// ... and what is read in that time at most.

@@ -109,7 +109,12 @@ async fn scene(name: &str, phase: Phase) {
         .await;
     figures.assert_served(Duration::from_secs(5));
     figures.assert_memory(size(50, 150));
-    assert!(figures.peaks.files > size(90, 900), "the attack took place");
+    // Half of all connections is what the stolen password is good for.
+    let held = match phase {
+        Phase::Data => size(50, 500),
+        _ => size(90, 900),
+    };
+    assert!(figures.peaks.files > held, "the attack took place");
     scene.end().await;
 }
 

@@ -111,6 +111,7 @@ impl Scene {
             listed,
         };
         eprintln!("{}", figures.row(&self.name));
+        figures.tell_failures();
         figures
     }
 
@@ -156,6 +157,16 @@ impl Figures {
     pub(crate) fn assert_memory(&self, mib: u64) {
         let grown = self.peaks.memory.saturating_sub(self.before.memory) / 1024;
         assert!(grown <= mib, "{grown} MiB");
+    }
+
+    /// Why some were not served, each reason once.
+    fn tell_failures(&self) {
+        let all = self.accounts.iter().chain(&self.listed);
+        let mut reasons: Vec<&String> = all.filter_map(|s| s.as_ref().err()).collect();
+        reasons.sort();
+        for run in reasons.chunk_by(|a, b| a == b) {
+            eprintln!("{} times: {}", run.len(), run[0]);
+        }
     }
 
     fn row(&self, name: &str) -> String {
