@@ -14,7 +14,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     pub(crate) peer: Vec<Peer>,
 
-    /// A case by its name, or the start of it; several may be given. See --list.
+    /// A line for Postfix's main.cf, such as `in_flow_delay=0`; several may be given.
+    #[arg(long)]
+    pub(crate) postfix: Vec<String>,
+
+    /// A case by its name; several may be given. See --list.
     #[arg(long = "case")]
     pub(crate) cases: Vec<String>,
 

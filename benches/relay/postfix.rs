@@ -43,12 +43,19 @@ impl Postfix {
     }
 
     /// Starts it, and waits until it listens.
-    pub(crate) fn start(ca: &Ca, case: &Case, listen: SocketAddr, sites: &[Site]) -> Postfix {
+    pub(crate) fn start(
+        ca: &Ca,
+        case: &Case,
+        listen: SocketAddr,
+        sites: &[Site],
+        settings: &[String],
+    ) -> Postfix {
         let folder = tempfile::Builder::new().prefix("postfix-").tempdir();
         let folder = folder.expect("a temporary folder can be made");
         let dir = folder.path();
         fill(dir, ca, case, listen, sites)
             .unwrap_or_else(|e| panic!("{}: {e}; Postfix needs root", dir.display()));
+        append(&dir.join("etc/main.cf"), settings);
         let master = Command::new(format!("{UNPACKED}/usr/lib/postfix/sbin/master"))
             .args(["-c", &dir.join("etc").to_string_lossy(), "-d"])
             .env("LD_LIBRARY_PATH", format!("{UNPACKED}/usr/lib/postfix"))
@@ -129,6 +136,13 @@ fn fill(
     std::fs::write(dir.join("etc/master.cf"), master_cf(listen))
 }
 
+/// What comes last in main.cf counts.
+fn append(main_cf: &Path, settings: &[String]) {
+    let text = std::fs::read_to_string(main_cf).expect("main.cf was just written");
+    let text = text + &settings.join("\n") + "\n";
+    std::fs::write(main_cf, text).expect("main.cf can be written");
+}
+
 fn main_cf(dir: &Path, ca: &Ca, case: &Case) -> String {
     let d = dir.display();
     let libraries = format!("LD_LIBRARY_PATH={UNPACKED}/usr/lib/postfix MAIL_CONFIG={d}/etc");
@@ -166,7 +180,6 @@ smtpd_tls_key_file = {key}
 smtpd_tls_security_level = {tls_in}
 smtp_tls_security_level = {tls_out}
 smtp_tls_CAfile = {d}/roots.pem
-smtp_tls_connection_reuse = {reuse}
 alias_maps =
 alias_database =
 import_environment = {libraries}
@@ -179,7 +192,6 @@ export_environment = {libraries}
         key = identity.private_key.display(),
         tls_in = if case.tls_in { "encrypt" } else { "none" },
         tls_out = if case.tls_out { "encrypt" } else { "none" },
-        reuse = if case.tls_out { "yes" } else { "no" },
     )
 }
 

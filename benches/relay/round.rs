@@ -131,7 +131,7 @@ impl Server {
                 &binary, ca, case, listen, sites,
             ))),
             Contender::Peer(Peer::Postfix) => {
-                Server::Postfix(Postfix::start(ca, case, listen, sites))
+                Server::Postfix(Postfix::start(ca, case, listen, sites, &options.postfix))
             }
         })
     }
@@ -172,6 +172,11 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
     let roots = folder.path().join("roots.pem");
     ca.write_pem(&roots);
     let direct = contender == Contender::Nobody;
+    // The source does not come again, so a sink that stands alone defers nothing.
+    let case = &Case {
+        deferred: if direct { 0 } else { case.deferred },
+        ..*case
+    };
     let port = postern_lab::free_port();
     let mut sink = Sink::start(
         case,
