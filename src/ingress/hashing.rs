@@ -3,10 +3,10 @@
 //! Holds always: at most as many hashes run at once as there are cores; a client
 //! that has logged in before finds a core, where there are two or more, however
 //! many hashes strangers ask for: they have all but one; and whoever has failed of
-//! late has one at a time, all such clients together; the memory of a hash is used again by the next
-//! one (given back to the allocator it would stay with each thread that ever
-//! hashed, gigabytes in a flood). So a flood of wrong passwords slows itself down.
-//! Called by `auth`.
+//! late has one at a time, all such clients together; the memory of a hash is used
+//! again by the next one (given back to the allocator it would stay with each thread
+//! that ever hashed, gigabytes in a flood). So a flood of wrong passwords slows
+//! itself down. Called by `auth`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -123,6 +123,7 @@ async fn a_postfix_without_tls_gets_nothing() {
         domain: "weak.example",
         tls: "none",
         smarthost: None,
+        lines: "",
     };
     let weak = Postfix::start(&house.ca, &setup);
     house

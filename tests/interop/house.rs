@@ -53,6 +53,7 @@ impl House {
             domain: "clinic.example, ward.example, other.example",
             tls: "may",
             smarthost: None,
+            lines: "",
         };
         let mut house = House {
             postfix: Postfix::start(&ca, &setup),

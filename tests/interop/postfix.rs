@@ -43,6 +43,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) tls: &'a str,
     /// For one that sends what it gets to a smarthost: lines of its `main.cf`.
     pub(crate) smarthost: Option<&'a str>,
+    /// More lines of its `main.cf`; the last word on a setting counts.
+    pub(crate) lines: &'a str,
 }
 
 impl Postfix {
@@ -59,6 +61,11 @@ impl Postfix {
 
     /// Starts one and waits until it listens.
     pub(crate) fn start(ca: &Ca, setup: &Setup) -> Postfix {
+        Self::start_as(&ca.issue(&[setup.host]), setup)
+    }
+
+    /// Starts one with this certificate and waits until it listens.
+    pub(crate) fn start_as(identity: &Identity, setup: &Setup) -> Postfix {
         let folder = tempfile::Builder::new()
             .prefix("postfix-")
             .tempdir()
@@ -66,7 +73,6 @@ impl Postfix {
         let dir = folder.path();
         std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).unwrap();
         make_folders(dir);
-        let identity: Identity = ca.issue(&[setup.host]);
         let files = identity.write(dir, "smtpd");
         let main_cf_file = dir.join("etc/main.cf");
         std::fs::write(&main_cf_file, main_cf(dir, setup, &files)).unwrap();
@@ -94,6 +100,11 @@ impl Postfix {
     /// The log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The folder below which it stores mail.
+    pub(crate) fn mail(&self) -> PathBuf {
+        self.folder.path().join("mail")
     }
 
     /// Waits for a message in the maildir that contains the text, and gives it.
@@ -243,9 +254,11 @@ alias_maps =
 alias_database =
 import_environment = {libraries}
 export_environment = {libraries}
+{}
 {}",
         setup.tls,
-        setup.smarthost.unwrap_or_default()
+        setup.smarthost.unwrap_or_default(),
+        setup.lines
     )
 }
 
@@ -292,6 +305,7 @@ async fn the_runner_works() {
         domain: "own.example",
         tls: "may",
         smarthost: None,
+        lines: "",
     };
     let postfix = Postfix::start(&ca, &setup);
     let mut client = postern_lab::Client::connect((ip, port).into())

@@ -279,6 +279,7 @@ queue_run_delay = 1s
             domain: "",
             tls: "none",
             smarthost: Some(&lines),
+            lines: "",
         };
         (Postfix::start(&self.house.ca, &setup), folder)
     }

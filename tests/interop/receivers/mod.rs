@@ -8,6 +8,7 @@ mod chasquid;
 mod exim;
 mod haraka;
 mod opensmtpd;
+mod postfix;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
