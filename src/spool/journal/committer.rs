@@ -2,13 +2,12 @@
 //!
 //! Owns the head segment. Holds always: what has gathered is written at once,
 //! made durable by one fdatasync, entered in the index, and only then answered;
-//! so a reading right after an answer sees it. (Entering before answering spares
-//! an overlay over every reading; sampled under load with 64 writers, this thread
-//! spends five sixths of its time in fdatasync, so it is not the bottleneck.) After a failed write nothing is written to that
-//! segment again: intake stands still until a new one has been begun, which
-//! names the last durable octet of the old one, so that nothing behind it, never
-//! acknowledged, can come back. (Only a crash before that new segment exists
-//! leaves such a record to be found, as a duplicate at worst.)
+//! so a reading right after an answer sees it. (Entering is work in memory: the
+//! index writes to its database with the checkpoint.) After a failed write nothing
+//! is written to that segment again: intake stands still until a new one has been
+//! begun, which names the last durable octet of the old one, so that nothing behind
+//! it, never acknowledged, can come back. (Only a crash before that new segment
+//! exists leaves such a record to be found, as a duplicate at worst.)
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,7 +2,7 @@
 //!
 //! Owns the overlay through which the records of one group commit see each
 //! other's effects before any of them is durable. Holds always: dropped, it has
-//! changed nothing; finished, all its changes go in one sled batch, figures and
+//! changed nothing; finished, all its changes enter the index at once, figures and
 //! place included. Called by the committer and, with the same records read back,
 //! by recovery.
 
