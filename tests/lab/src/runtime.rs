@@ -75,9 +75,8 @@ impl Task {
 }
 
 impl Task {
-    /// Ends the task and waits until it has let go of everything it held.
-    pub(crate) fn end(self) {
-        self.0.abort();
+    /// Waits, blocking, until a task that was told to end has let go of everything it held.
+    pub(crate) fn ended(self) {
         while !self.0.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }

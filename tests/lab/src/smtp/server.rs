@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use openssl::ssl::{Ssl, SslContext};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::knobs::{Knobs, SmtpBuilder};
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// Made from the knobs when first needed; forgotten when they change.
     context: Mutex<Option<SslContext>>,
     pub(super) log: Arc<Log>,
+    /// Told when the server is to stop.
+    stop: Notify,
 }
 
 impl SmtpServer {
@@ -54,6 +57,7 @@ impl SmtpServer {
             knobs: Mutex::new(builder.knobs),
             context: Mutex::new(None),
             log: Arc::default(),
+            stop: Notify::new(),
         });
         let task = Task::spawn(serve(listener, shared.clone()));
         SmtpServer {
@@ -80,10 +84,11 @@ impl SmtpServer {
         *lock(&self.shared.context) = None;
     }
 
-    /// Closes the socket and every connection; the address is free again on return.
+    /// Closes the socket and every connection; both are closed, and the address free, on return.
     pub fn stop(&self) {
         if let Some(task) = lock(&self.task).take() {
-            task.end();
+            self.shared.stop.notify_one();
+            task.ended();
         }
     }
 
@@ -242,6 +247,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
                     std::panic::resume_unwind(error.into_panic());
                 }
             }
+            () = shared.stop.notified() => return sessions.shutdown().await,
         }
     }
 }
