@@ -55,6 +55,7 @@ fn read_treatment(section: &Section<'_, '_, '_>) -> (Option<MethodsList>, Option
             &[
                 ("encrypted", TlsLevel::Encrypted),
                 ("authenticated", TlsLevel::Authenticated),
+                ("secure", TlsLevel::Secure),
             ],
         )
     });

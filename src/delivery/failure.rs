@@ -8,7 +8,7 @@
 //! server belongs here. Called by `session`, `connection`, `route` and `attempt`.
 
 use super::session::RecipientEnd;
-use crate::types::{Failure, Reason, RemoteReply, Stage};
+use crate::types::{Failure, Reason, RemoteReply, Required, Stage, TlsLevel};
 
 /// What follows for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) enum Meaning {
 pub(super) enum Verdict {
     /// A definite no to the protection required.
     Unmet(Failure),
+    /// Less than the recipient's domain has published: nothing may go there.
+    Violated(Failure),
     /// Not reached, or no definite answer: proves nothing.
     Unknown(Failure),
     /// A permanent refusal that is not about protection.
@@ -71,8 +73,31 @@ fn subject(reply: &RemoteReply) -> Option<&str> {
     reply.enhanced.as_deref()?.split('.').nth(1)
 }
 
-/// What a failure before any transaction means for the method.
-pub(super) fn of_host(failure: Failure) -> Verdict {
+/// What a failure before any transaction means for the method: a definite no to
+/// what the recipient's domain itself has published is a violation (design section
+/// 3.3), however the operator's own demand stands. `achieved` is what the handshake
+/// proved, if there was one.
+pub(super) fn of_host(
+    failure: Failure,
+    required: &Required,
+    achieved: Option<TlsLevel>,
+) -> Verdict {
+    match by_itself(failure) {
+        Verdict::Unmet(failure) if required.is_violated_by(achieved) => violated(failure),
+        verdict => verdict,
+    }
+}
+
+/// Less than the domain has published. It waits, so its code is a temporary one
+/// (RFC 8461 section 5.1).
+pub(super) fn violated(mut failure: Failure) -> Verdict {
+    if let Some(rest) = failure.status.strip_prefix('5') {
+        failure.status = format!("4{rest}");
+    }
+    Verdict::Violated(failure)
+}
+
+fn by_itself(failure: Failure) -> Verdict {
     let code = failure.reply.as_ref().map(|reply| reply.code);
     match failure.reason {
         Reason::NoStarttls

@@ -197,6 +197,7 @@ fn because(required: &Required) -> Option<String> {
         Demand::Operator(None) => "[security]".to_owned(),
         Demand::Method => "the method itself".to_owned(),
         Demand::Credentials => "the route logs in".to_owned(),
+        Demand::MtaSts => "the domain's MTA-STS policy".to_owned(),
     })
 }
 

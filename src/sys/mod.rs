@@ -13,6 +13,7 @@ pub mod disk_powercut;
 mod disk_powercut_image;
 pub mod entropy;
 pub mod metrics;
+pub mod table;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
@@ -21,3 +22,4 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
 pub use disk_powercut::{Fate, PowerCutDisk};
 pub use entropy::{Entropy, SystemEntropy};
+pub use table::{MemoryTable, Table, TableError};

@@ -43,6 +43,9 @@ pub enum AuthenticatedBy {
     PkixUnsignedMx,
     /// A chain to a trusted root and the name in an operator's route.
     Route,
+    /// A chain to a trusted root and an MX name that the domain's MTA-STS policy
+    /// in `enforce` mode lists (RFC 8461 section 4).
+    MtaSts,
 }
 
 impl AuthenticatedBy {
@@ -52,6 +55,16 @@ impl AuthenticatedBy {
         match self {
             Self::PkixUnsignedMx => "pkix-unsigned-mx",
             Self::Route => "route",
+            Self::MtaSts => "mta-sts",
+        }
+    }
+
+    /// The level that it proves.
+    #[must_use]
+    pub fn level(self) -> TlsLevel {
+        match self {
+            Self::PkixUnsignedMx => TlsLevel::Authenticated,
+            Self::Route | Self::MtaSts => TlsLevel::Secure,
         }
     }
 }

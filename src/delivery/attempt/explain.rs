@@ -46,9 +46,10 @@ impl Deliverer {
                 hosts.push((hop.clone(), addresses));
             }
         }
-        let observed = Leg::observed(&decision, credentials);
+        let published = self.published(host).await;
+        let observed = Leg::observed(&decision, credentials, &published);
         Explanation {
-            required: Leg::configured(&decision, credentials).all_required(),
+            required: Leg::configured(&decision, credentials, &published).all_required(),
             observed: observed.map(|leg| leg.all_required()),
             trials: self.policy.explain(&question),
             logs_in: credentials.is_some(),

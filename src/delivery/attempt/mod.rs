@@ -29,6 +29,7 @@ pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
 use super::timeouts::{self, Patience};
 use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
+use crate::assurance::Published;
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
@@ -129,12 +130,19 @@ impl Deliverer {
         }
     }
 
+    /// What the domain publishes; nothing where a fixed route replaces it.
+    pub(super) async fn published(&self, _host: &Host) -> Published {
+        Published::nothing()
+    }
+
     async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
+        let published = self.published(&job.host).await;
         let walk = Walk {
             errand: Errand::Deliver(job),
             patience: Patience::DELIVERY,
             route,
             credentials: self.credentials(&job.host, route),
+            published: &published,
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
         };
@@ -194,8 +202,13 @@ fn unrouted<'a>(
     why: &NoRoute,
 ) -> Board<'a> {
     let mut board = Board::new(decision, recipients);
-    nowhere(&mut board, &Leg::configured(decision, None), why);
-    if let Some(observed) = Leg::observed(decision, None) {
+    let published = Published::nothing();
+    nowhere(
+        &mut board,
+        &Leg::configured(decision, None, &published),
+        why,
+    );
+    if let Some(observed) = Leg::observed(decision, None, &published) {
         board.observe();
         nowhere(&mut board, &observed, why);
     }

@@ -18,16 +18,21 @@ use super::leg::Leg;
 use super::open::Purpose;
 use super::transact::transact;
 use super::watch::Watch;
+use crate::assurance::Published;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::route::HOSTS_MAX;
 use crate::delivery::timeouts::{self, Patience};
 use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
-use crate::types::{Failure, Job, JobRecipient, Method, Reason, Required, Stage};
+use crate::types::{
+    AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Required, Stage,
+};
 
 /// What all hosts together say about a method.
 #[derive(Default)]
 struct Tally {
+    /// A host proves less than the recipient's domain has published.
+    violated: Option<Failure>,
     unmet: Option<Failure>,
     /// A host was unmet for a reason that does not open `cleartext`.
     has_tls: bool,
@@ -55,6 +60,7 @@ impl Tally {
                 self.has_tls |= !failure::opens_cleartext(failure.reason);
                 self.unmet = Some(failure);
             }
+            Verdict::Violated(failure) => self.violated = Some(failure),
             Verdict::Unknown(failure) => self.unknown = Some(failure),
             Verdict::Refused(failure) => self.refused = Some(failure),
             Verdict::Absent(failure) => self.absent = Some(failure),
@@ -63,6 +69,10 @@ impl Tally {
 
     fn summary(self) -> Summary {
         let has_tls = self.has_tls;
+        // Whatever the others say: it waits, and no other method has its turn.
+        if let Some(failure) = self.violated {
+            return Summary::Defer(failure);
+        }
         match (self.unknown, self.refused, self.unmet, self.absent) {
             (Some(failure), ..) => Summary::Defer(failure),
             (None, Some(failure), ..) => Summary::Bounce(failure),
@@ -90,6 +100,8 @@ pub(super) struct Walk<'a> {
     pub(super) patience: Patience,
     pub(super) route: &'a Route,
     pub(super) credentials: Option<&'a Credentials>,
+    /// What the recipients' domain publishes.
+    pub(super) published: &'a Published,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
     /// Whether this list is only observed, so that what a kept connection says of
@@ -104,6 +116,20 @@ impl Walk<'_> {
             Errand::Probe(watch) => Some(watch),
         }
     }
+
+    /// What stands behind the name of a host of this route.
+    fn vouches(&self, host: &Host) -> AuthenticatedBy {
+        vouches(self.route.fixed.is_some(), self.published, host)
+    }
+}
+
+/// What stands behind a host's name: the operator who wrote the route, or what the
+/// domain publishes.
+pub(super) fn vouches(fixed: bool, published: &Published, host: &Host) -> AuthenticatedBy {
+    match fixed {
+        true => AuthenticatedBy::Route,
+        false => published.vouches(host),
+    }
 }
 
 impl Deliverer {
@@ -117,13 +143,13 @@ impl Deliverer {
         lane: &mut Lane,
     ) -> (Board<'a>, Failure) {
         let mut board = Board::new(decision, recipients);
-        let configured = Leg::configured(decision, walk.credentials);
+        let configured = Leg::configured(decision, walk.credentials, walk.published);
         let first = Walk {
             observing: decision.observe.is_some(),
             ..*walk
         };
         let mut last = self.follow(&first, &configured, &mut board, lane).await;
-        if let Some(observed) = Leg::observed(decision, walk.credentials) {
+        if let Some(observed) = Leg::observed(decision, walk.credentials, walk.published) {
             board.observe();
             if !board.is_settled() {
                 let walk = Walk {
@@ -195,6 +221,7 @@ impl Deliverer {
             required,
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
+            published: walk.published,
             until: walk.until,
             patience: walk.patience,
             watch: walk.watch(),
@@ -214,7 +241,8 @@ impl Deliverer {
             }
             if let Some((kept, failure)) = known(walk, lane, hop, purpose) {
                 board.tried(&kept.remote, Some(&kept.achieved));
-                tally.add(Verdict::Unmet(failure));
+                let achieved = kept.achieved.level();
+                tally.add(failure::of_host(failure, required, achieved));
                 continue;
             }
             let opened = self.open(hop, purpose).await;
@@ -268,8 +296,11 @@ impl Deliverer {
             return;
         };
         let kept = lane.kept.take_if(|kept| {
+            let vouched = walk.vouches(&kept.hop.host);
+            kept.regard(vouched);
             kept.is_fit()
                 && kept.fits(walk.route, method, walk.credentials)
+                && walk.published.admits(&kept.hop.host).is_ok()
                 && kept.reaches(required)
         });
         let Some(kept) = kept else { return };

@@ -209,6 +209,7 @@ fn level(word: &str) -> TlsLevel {
     match word {
         "encrypted" => TlsLevel::Encrypted,
         "authenticated" => TlsLevel::Authenticated,
+        "secure" => TlsLevel::Secure,
         other => panic!("\"{other}\" is no level"),
     }
 }
