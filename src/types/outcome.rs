@@ -131,7 +131,7 @@ pub enum Reason {
     TlsInterrupted,
     /// The certificate is for other names.
     CertificateName,
-    /// The certificate has expired or is not valid yet.
+    /// The certificate has expired.
     CertificateExpired,
     /// The certificate leads to no trusted root.
     CertificateUntrusted,
@@ -162,6 +162,8 @@ pub enum Reason {
     // The order is part of the journal's format: what came later stands here.
     /// Hosts that did not answer have been tried for `security_patience`.
     PatienceOver,
+    /// The certificate is not valid yet.
+    CertificateNotYetValid,
 }
 
 impl Reason {
@@ -199,6 +201,7 @@ impl Reason {
             Self::Interrupted => "interrupted",
             Self::Operator => "operator",
             Self::PatienceOver => "patience-over",
+            Self::CertificateNotYetValid => "certificate-not-yet-valid",
         }
     }
 }

@@ -29,6 +29,8 @@ struct Entry<'a> {
     met: bool,
     /// What a host that was reached said that another may say otherwise.
     last: Option<Failure>,
+    /// A host that was reached can't take such a message at all.
+    unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
 }
@@ -90,6 +92,7 @@ impl<'a> Board<'a> {
             waiting: Waiting::default(),
             met: false,
             last: None,
+            unsuitable: None,
             hindered: false,
         });
         Self {
@@ -145,7 +148,8 @@ impl<'a> Board<'a> {
 
     /// A host was tried in vain; it is named where none was reached better.
     pub(super) fn tried(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
-        for entry in self.each_open().filter(|entry| entry.last.is_none()) {
+        let unreached = |entry: &&mut Entry<'_>| entry.last.is_none() && entry.unsuitable.is_none();
+        for entry in self.each_open().filter(unreached) {
             entry.saw(remote, achieved);
         }
     }
@@ -161,6 +165,7 @@ impl<'a> Board<'a> {
             Meaning::Delivered(reply) => entry.fate = Some(Fate::Delivered(reply)),
             Meaning::Defer(failure) => entry.fate = Some(Fate::Deferred(failure)),
             Meaning::Bounce(failure) => entry.fate = Some(Fate::Bounced(failure)),
+            Meaning::Unsuitable(failure) => entry.unsuitable = Some(failure),
             Meaning::Again(failure) | Meaning::NextHost(failure) => entry.last = Some(failure),
         }
         // What the far side has decided is not for want of protection.
@@ -195,6 +200,19 @@ impl<'a> Board<'a> {
     pub(super) fn defer_reached(&mut self) {
         for entry in self.each_open() {
             entry.fate = entry.last.take().map(Fate::Deferred);
+        }
+    }
+
+    /// Those whose message a host can't take have asked the others too: it bounces,
+    /// or waits for those that gave no answer.
+    pub(super) fn end_unsuitable(&mut self, unanswered: Option<&Failure>) {
+        for entry in self.each_open() {
+            if let Some(failure) = entry.unsuitable.take() {
+                entry.fate = Some(match unanswered {
+                    Some(failure) => Fate::Deferred(failure.clone()),
+                    None => Fate::Bounced(failure),
+                });
+            }
         }
     }
 
