@@ -267,6 +267,63 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             ],
         ),
         (
+            "rule.when.subject_contains",
+            change(
+                &format!("{RULE}{WHEN}"),
+                "when.subject_contains = \"[encrypt]\"\n",
+            ),
+        ),
+        (
+            "rule.when.header",
+            change(
+                &format!("{RULE}{WHEN}"),
+                "when.header = \"X-Class: secret*\"\n",
+            ),
+        ),
+        (
+            "rule.when.min_size",
+            change(&format!("{RULE}{WHEN}"), "when.min_size = \"1MiB\"\n"),
+        ),
+        (
+            "rule.when.sensitivity",
+            change(&format!("{RULE}{WHEN}"), "when.sensitivity = \"private\"\n"),
+        ),
+        (
+            "rule.when.sensitivity_label",
+            change(
+                &format!("{RULE}{WHEN}"),
+                "when.sensitivity_label = \"secret\"\n",
+            ),
+        ),
+        (
+            "rule.strip_subject_tag",
+            [
+                format!("{RULE}when.subject_contains = \"[a]\"\n"),
+                format!("{RULE}strip_subject_tag = true\nwhen.subject_contains = \"[a]\"\n"),
+            ],
+        ),
+        (
+            "rule.add_header",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}add_header = \"X-A: b\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.remove_header",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}remove_header = \"X-A\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.raise",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}raise = true\n{WHEN}"),
+            ],
+        ),
+        (
             "rule.when.recipient",
             change(&format!("{RULE}when.account = \"a\"\n"), WHEN),
         ),
@@ -431,7 +488,12 @@ fn what_is_not_built_is_refused() {
         "[audit]\nkeep = \"12h\"\n",
         "[audit]\nkeep = \"forever\"\n",
         "[network]\nhttps_port = 443\n",
-        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.subject_contains = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.subject_contains = \"\"\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.header = \"X-Class\"\n",
+        "[[rule]]\nname = \"a\"\nstrip_subject_tag = true\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nremove_header = \"From\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nadd_header = \"X-A: b\\nBcc: c@d.example\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.min_size = \"much\"\n",
     ] {
         assert!(
             parse(&format!("{HOSTNAME}{text}"), Path::new(PATH)).is_err(),

@@ -180,6 +180,7 @@ impl World {
                 size: 0,
                 eight_bit: false,
                 message_id: None,
+                content: None,
             },
         };
         intake.commit(ticket).await.unwrap();

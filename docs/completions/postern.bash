@@ -373,7 +373,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__explain)
-            opts="-h --from --account --listener --probe --json --config --help"
+            opts="-h --from --account --listener --subject --header --size --probe --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -388,6 +388,18 @@ _postern() {
                     return 0
                     ;;
                 --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --header)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -333,6 +333,7 @@ fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told 
             recipients: 3,
             ..Limits::default()
         },
+        wanted: Arc::default(),
     };
     let mut session = Session::new(Arc::new(rules), CLIENT.into(), None);
     let (mut told, mut body) = (Told::default(), Vec::new());

@@ -30,6 +30,19 @@ pub(super) fn run(config: &Config) -> Exit {
         default.methods, default.tls_level
     ));
     for rule in &config.policy.rules {
+        if rule.raise || rule.when.ask_content() {
+            // It only takes away and raises, whatever it is laid over.
+            let methods = rule.methods.as_ref();
+            let methods = methods.map_or("leaves the methods".to_owned(), |methods| {
+                format!("leaves at most {methods}")
+            });
+            let level = rule.tls_level;
+            let level = level.map_or(String::new(), |level| {
+                format!(" (tls proves {level} at least)")
+            });
+            output::say(format_args!("rule \"{}\": {methods}{level}", rule.name));
+            continue;
+        }
         let methods = rule.methods.as_ref().unwrap_or(&default.methods);
         let level = rule.tls_level.unwrap_or(default.tls_level);
         output::say(format_args!(

@@ -6,6 +6,7 @@ use super::{Exit, output};
 use crate::config::Config;
 use crate::service;
 use crate::types::Mailbox;
+use crate::types::units::parse_size;
 
 /// What would happen to a message for a recipient, and why.
 #[derive(Debug, Args)]
@@ -21,6 +22,15 @@ pub(super) struct Explain {
     /// The listener's `bind` it would come through.
     #[arg(long, value_name = "BIND")]
     listener: Option<String>,
+    /// The message's Subject, for rules that ask it.
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
+    /// A header field, "Name: value", for rules that ask it; repeatable.
+    #[arg(long, value_name = "FIELD")]
+    header: Vec<String>,
+    /// The message's size, for rules that ask it.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: Option<u64>,
     /// Connect to the hosts and shake hands, without a word about sender or
     /// recipient; exit 0 if a message would be delivered now, 1 if not.
     #[arg(long)]
@@ -32,11 +42,15 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, config: &Config) -> Exit {
+        let subject = self.subject.map(|text| format!("Subject: {text}"));
+        let lines: Vec<String> = subject.into_iter().chain(self.header).collect();
+        let content = service::Case::noted(config, &lines, self.size.unwrap_or(0));
         let question = service::Case {
             recipient: self.recipient,
             sender: self.from,
             account: self.account,
             listener: self.listener,
+            content: Some(content),
         };
         let story = match service::explain(config, &question, self.probe) {
             Ok(story) => story,

@@ -105,6 +105,7 @@ impl Test {
             sender: sender.parse().ok(),
             account: None,
             listener: None,
+            content: None,
         };
         plan(config, &case)
     }

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use super::reader::Section;
 use super::{Common, word};
 use crate::ingress::{Limits, Listener, ListenerKind, Settings, TlsFiles};
-use crate::types::Domain;
 use crate::types::units::parse_size;
+use crate::types::{Domain, Wanted};
 
 pub(super) fn read(top: &Section<'_, '_, '_>, common: &Common) -> Settings {
     let tls = read_tls(top);
@@ -43,6 +43,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>, common: &Common) -> Settings {
         self_signed_folder: common.data_dir.join("tls"),
         accounts: accounts_file.unwrap_or_else(|| common.data_dir.join("accounts.toml")),
         limits: read_limits(top),
+        wanted: Wanted::default(),
         log_addresses: common.log_addresses,
     }
 }

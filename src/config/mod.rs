@@ -153,7 +153,9 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
     let control = top
         .path("control")
         .unwrap_or_else(|| common.data_dir.join("control.sock"));
-    let ingress = listener::read(top, &common);
+    let mut ingress = listener::read(top, &common);
+    let policy = rule::read(top);
+    ingress.wanted = policy.wanted();
     let spool = read_spool(top, &common, ingress.limits.message_size);
     let (delivery, queue) = routing::read(top, &common, &ingress.listeners);
     let outcome = outcome::Settings {
@@ -180,7 +182,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         delivery,
         queue,
         outcome,
-        policy: rule::read(top),
+        policy,
         named: Vec::new(),
     };
     top.finish();

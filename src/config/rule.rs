@@ -8,8 +8,8 @@ use super::reader::Section;
 use super::routing::parse_domain_pattern;
 use super::word;
 use crate::policy::{Conditions, Rule, Settings, Treatment};
-use crate::types::units::parse_duration;
-use crate::types::{MethodsList, TlsLevel};
+use crate::types::units::{parse_duration, parse_size};
+use crate::types::{HeaderEdits, MethodsList, TlsLevel};
 
 pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
@@ -113,6 +113,13 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
             .unwrap_or_default(),
         account: when.list("account", any_text).unwrap_or_default(),
         listener: when.list("listener", any_text).unwrap_or_default(),
+        subject_contains: when.list("subject_contains", some_text).unwrap_or_default(),
+        header: when.list("header", parse_header).unwrap_or_default(),
+        min_size: when.parsed("min_size", parse_size),
+        sensitivity: when.list("sensitivity", some_text).unwrap_or_default(),
+        sensitivity_label: when
+            .list("sensitivity_label", some_text)
+            .unwrap_or_default(),
     };
     when.finish();
     if conditions == Conditions::default() && section.has("when") {
@@ -121,8 +128,10 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
             "rule.when holds no condition, so nothing would say when it applies",
         );
     }
+    let raise = section.flag("raise").unwrap_or(false);
     let given = Given::read(section);
-    if !TREATMENT.iter().any(|key| section.has(key)) {
+    let edits = read_edits(section, &conditions);
+    if edits.is_empty() && !TREATMENT.iter().any(|key| section.has(key)) {
         section.fault(
             section.line(),
             "the rule does nothing: give it methods or tls_level",
@@ -132,9 +141,73 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
     Some(Rule {
         name: name?.value,
         when: conditions,
+        raise,
         methods: given.methods,
         tls_level: given.tls_level,
         fallback_after: given.fallback_after,
         security_patience: given.security_patience,
+        edits,
     })
+}
+
+/// What a rule changes in the message.
+fn read_edits(section: &Section<'_, '_, '_>, when: &Conditions) -> HeaderEdits {
+    let strip = section.flag("strip_subject_tag").unwrap_or(false);
+    if strip && when.subject_contains.is_empty() {
+        section.fault(
+            section.line_of("strip_subject_tag"),
+            "strip_subject_tag takes out what when.subject_contains names, so it needs that",
+        );
+    }
+    let tags = when.subject_contains.iter().filter(|_| strip);
+    HeaderEdits {
+        strip_subject: tags.map(|tag| tag.to_lowercase()).collect(),
+        remove: section
+            .list("remove_header", parse_name)
+            .unwrap_or_default(),
+        add: section.list("add_header", parse_line).unwrap_or_default(),
+    }
+}
+
+/// The name of a field that a message can do without.
+fn parse_name(text: &str) -> Result<String, &'static str> {
+    let is_name = !text.is_empty() && text.bytes().all(|b| matches!(b, b'!'..=b'9' | b';'..=b'~'));
+    let is_needed = ["from", "date", "received", "content-type", "mime-version"]
+        .contains(&text.to_lowercase().as_str());
+    match (is_name, is_needed) {
+        (true, false) => Ok(text.to_owned()),
+        (true, true) => Err("is a field that no message can do without"),
+        (false, _) => Err("must be a field name, e.g. \"X-Internal\""),
+    }
+}
+
+/// A whole field, `Name: value`, in ASCII and on one line.
+fn parse_line(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "must be a field on one line in ASCII, e.g. \"X-Class: secret\"";
+    let (name, value) = parse_header(text).map_err(|_| WRONG)?;
+    let name = parse_name(&name).map_err(|_| WRONG)?;
+    match value.bytes().all(|b| matches!(b, b' '..=b'~')) && text.len() <= 900 {
+        true => Ok(format!("{name}: {value}")),
+        false => Err(WRONG),
+    }
+}
+
+/// A text that every message would hold is no condition.
+fn some_text(text: &str) -> Result<String, &'static str> {
+    match text.trim().is_empty() {
+        true => Err("must not be empty"),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// `Name: pattern`.
+fn parse_header(text: &str) -> Result<(String, String), &'static str> {
+    const WRONG: &str = "must be a field name, a colon and a pattern, e.g. \"X-Class: secret*\"";
+    let (name, pattern) = text.split_once(':').ok_or(WRONG)?;
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|b| matches!(b, b'!'..=b'~'));
+    match is_name {
+        true => Ok((name.to_owned(), pattern.trim().to_owned())),
+        false => Err(WRONG),
+    }
 }

@@ -205,6 +205,7 @@ impl Rules {
             listener: listener.clone(),
             sender_domains: listener.sender_domains.clone().into(),
             limits: settings.limits,
+            wanted: Arc::new(settings.wanted.clone()),
         }
     }
 }

@@ -8,13 +8,16 @@
 //! the session.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::admission::Rights;
 use super::replies::{self, capital};
 use crate::message::{self, HeaderCollector, HeaderFault, Kind, Prepared, TlsWords, TraceContext};
-use crate::types::{Domain, Mailbox, MessageFacts, Protocol, QueueId, Timestamp};
+use crate::types::{
+    ContentFacts, Domain, Mailbox, MessageFacts, Protocol, QueueId, Timestamp, Wanted,
+};
 use crate::wire::{DataDecoder, DataFacts, Refused, Reply};
 
 /// What the header section is checked against and made ready with.
@@ -38,6 +41,8 @@ pub struct HeaderContext {
     pub rights: Rights,
     /// MAIL FROM.
     pub sender: Option<Mailbox>,
+    /// What is noted of the content.
+    pub wanted: Arc<Wanted>,
 }
 
 /// What came of the octets so far.
@@ -89,6 +94,7 @@ pub(super) struct Incoming {
     end: Option<DataFacts>,
     handed_out: u64,
     message_id: Option<String>,
+    content: Option<Arc<ContentFacts>>,
 }
 
 impl std::fmt::Debug for Incoming {
@@ -111,6 +117,7 @@ impl Incoming {
             end: None,
             handed_out: 0,
             message_id: None,
+            content: None,
         }
     }
 
@@ -165,6 +172,8 @@ impl Incoming {
         match self.context.prepare(&header) {
             Ok(prepared) => {
                 self.message_id = prepared.message_id;
+                let noted = message::content_facts(&header, &self.context.wanted);
+                self.content = Some(Arc::new(noted));
                 self.stage = Stage::Body;
                 self.hand_out(prepared.header)
             }
@@ -184,6 +193,7 @@ impl Incoming {
                 // What we add is ASCII.
                 eight_bit: facts.eight_bit,
                 message_id: self.message_id.take(),
+                content: self.content.take(),
             }),
             None => Taken::Starved,
         }

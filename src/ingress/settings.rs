@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::types::{Domain, Mailbox};
+use crate::types::{Domain, Mailbox, Wanted};
 
 /// Everything that says who may submit, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub accounts: PathBuf,
     /// Limits.
     pub limits: Limits,
+    /// What is noted of messages' content, for the rules that ask it.
+    pub wanted: Wanted,
     /// Whether log lines hold full addresses (`log_addresses`).
     pub log_addresses: bool,
 }

@@ -5,15 +5,19 @@
 //! may stand in a DSN. Holds always: an edit is a splice that leaves every other
 //! octet alone; the body is never looked at; whatever a message holds, nothing
 //! here panics, and memory is bounded by [`HEADER_MAX`]. Called by `ingress`
-//! (collect, prepare) and `outcome` (headers for a DSN).
+//! (collect, prepare, notes for policy), `delivery` (edits by rule) and `outcome` (headers for a DSN).
 
+pub mod content;
 pub mod dsn;
+pub mod edit;
 pub mod fixup;
 pub mod from;
 pub mod headers;
 pub mod trace;
 
+pub use content::content_facts;
 pub use dsn::headers_for_dsn;
+pub use edit::edit_header;
 pub use fixup::{HeaderFault, Kind, Prepared, prepare};
 pub use from::FromField;
 pub use headers::{Collected, Field, HEADER_MAX, HeaderCollector, HeaderTooLarge, fields};

@@ -274,6 +274,7 @@ impl Outcome {
                     size: text.len() as u64,
                     eight_bit: false,
                     message_id: Some(dsn::message_id(&self.settings, id)),
+                    content: None,
                 },
             },
             octets: Bytes::from(text),

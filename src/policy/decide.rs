@@ -1,15 +1,18 @@
 //! One question, one decision.
 //!
 //! Owns the evaluation of rules. Holds always: the first rule that matches
-//! decides, what it leaves unset is `[security]`'s; [`Policy::decide`] and
+//! decides, what it leaves unset is `[security]`'s; a rule that asks content, and all
+//! with `raise`, only take methods away and raise levels, compared with what the same
+//! recipient gets without them (design section 3.3); [`Policy::decide`] and
 //! [`Policy::explain`] try rules through the same function, so that what is
 //! explained is what is done. Called by `delivery` at each attempt and by
 //! `explain`.
 
 use std::fmt;
 
-use crate::types::{Host, Mailbox, Message, MethodsList, Origin, Principal};
+use crate::types::{HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Principal};
 
+use super::content::{Asked, Content};
 use super::pattern::Pattern;
 use super::{Rule, Settings, Treatment};
 
@@ -26,6 +29,8 @@ pub struct Question<'a> {
     pub listener: Option<&'a str>,
     /// Whether Postern itself wrote it.
     pub own_mail: bool,
+    /// What is known of its content.
+    pub content: Content<'a>,
 }
 
 impl<'a> Question<'a> {
@@ -47,6 +52,14 @@ impl<'a> Question<'a> {
             account,
             listener,
             own_mail: message.is_own_mail(),
+            content: match (&message.facts.content, &message.origin) {
+                (Some(facts), _) => Content::Noted {
+                    facts,
+                    size: message.facts.size,
+                },
+                (None, Origin::Submitted(_)) => Content::Unknown,
+                (None, Origin::Own(_) | Origin::Test { .. }) => Content::Ours,
+            },
         }
     }
 }
@@ -62,7 +75,9 @@ pub struct Decision {
     /// say (what the domain publishes, what a message asks for) is none of policy's
     /// business and is added by `assurance` to whatever list is walked.
     pub observe: Option<MethodsList>,
-    /// The rule that decided; `None`: `[security]`.
+    /// What is changed in the header section of what goes out; nothing in own mail.
+    pub edits: HeaderEdits,
+    /// The rule that decided, with ` + ` and those that raised; `None`: `[security]`.
     pub rule: Option<String>,
     /// The configuration in force, for the evidence.
     pub configuration: String,
@@ -83,6 +98,16 @@ pub enum Condition {
     Account,
     /// `listener`.
     Listener,
+    /// `subject_contains`.
+    SubjectContains,
+    /// `header`.
+    Header,
+    /// `min_size`.
+    MinSize,
+    /// `sensitivity`.
+    Sensitivity,
+    /// `sensitivity_label`.
+    SensitivityLabel,
 }
 
 impl Condition {
@@ -96,6 +121,11 @@ impl Condition {
             Self::SenderDomain => "sender_domain",
             Self::Account => "account",
             Self::Listener => "listener",
+            Self::SubjectContains => "subject_contains",
+            Self::Header => "header",
+            Self::MinSize => "min_size",
+            Self::Sensitivity => "sensitivity",
+            Self::SensitivityLabel => "sensitivity_label",
         }
     }
 }
@@ -113,6 +143,8 @@ pub enum Trial {
     Decides,
     /// It matches, but an earlier one decided.
     TooLate,
+    /// It matches and is one of those that raise what was decided.
+    Raises,
     /// The first of its conditions that doesn't hold.
     Fails(Condition),
 }
@@ -141,7 +173,10 @@ pub struct Policy {
 struct ReadyRule {
     name: String,
     treatment: Treatment,
+    /// The same as written.
+    given: Rule,
     conditions: Vec<(Condition, Vec<Pattern>)>,
+    content: Vec<(Condition, Asked)>,
 }
 
 impl Policy {
@@ -171,15 +206,37 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         let facts = Facts::of(question);
-        let rule = self.rules.iter().find(|rule| rule.unmet(&facts).is_none());
-        let mut treatment = rule.map_or(&self.default, |rule| &rule.treatment).clone();
+        let mut matching = self
+            .rules
+            .iter()
+            .filter(|rule| rule.unmet(&facts).is_none());
+        let (raising, deciding): (Vec<_>, Vec<_>) =
+            matching.by_ref().partition(|rule| rule.given.raise);
+        // What the recipient gets whatever the message holds.
+        let plain = deciding.iter().find(|rule| rule.content.is_empty());
+        let mut treatment = plain.map_or(&self.default, |rule| &rule.treatment).clone();
+        let first = deciding.first();
+        if let Some(rule) = first.filter(|rule| !rule.content.is_empty()) {
+            treatment = rule.tighten(&treatment);
+        }
+        for rule in &raising {
+            treatment = rule.tighten(&treatment);
+        }
+        let names = first.into_iter().chain(&raising);
+        let names: Vec<&str> = names.map(|rule| rule.name.as_str()).collect();
+        let mut edits = HeaderEdits::default();
+        if !question.own_mail {
+            let rules = first.into_iter().chain(&raising);
+            edits = rules.fold(edits, |edits, rule| edits.and(&rule.given.edits));
+        }
         if question.own_mail {
             treatment.methods = treatment.methods.for_own_mail(self.dsn_cleartext);
         }
         Decision {
             treatment,
+            edits,
             observe: self.observe.then(MethodsList::opportunistic),
-            rule: rule.map(|rule| rule.name.clone()),
+            rule: (!names.is_empty()).then(|| names.join(" + ")),
             configuration: self.configuration.clone(),
         }
     }
@@ -195,6 +252,7 @@ impl Policy {
                 rule: rule.name.clone(),
                 trial: match rule.unmet(&facts) {
                     Some(condition) => Trial::Fails(condition),
+                    None if rule.given.raise => Trial::Raises,
                     None if std::mem::replace(&mut decided, true) => Trial::TooLate,
                     None => Trial::Decides,
                 },
@@ -224,6 +282,8 @@ impl ReadyRule {
             .collect();
         Self {
             conditions,
+            content: Asked::all(&rule.when),
+            given: rule.clone(),
             treatment: Treatment {
                 methods: rule.methods.unwrap_or_else(|| default.methods.clone()),
                 tls_level: rule.tls_level.unwrap_or(default.tls_level),
@@ -234,8 +294,42 @@ impl ReadyRule {
         }
     }
 
+    /// What this rule leaves of a treatment: methods are taken away, the level rises,
+    /// waits are the longer ones.
+    fn tighten(&self, treatment: &Treatment) -> Treatment {
+        let given = &self.given;
+        Treatment {
+            methods: match &given.methods {
+                Some(methods) => treatment.methods.restricted_to(methods),
+                None => treatment.methods.clone(),
+            },
+            tls_level: given
+                .tls_level
+                .max(Some(treatment.tls_level))
+                .unwrap_or(treatment.tls_level),
+            fallback_after: given
+                .fallback_after
+                .unwrap_or_default()
+                .max(treatment.fallback_after),
+            security_patience: given
+                .security_patience
+                .unwrap_or_default()
+                .max(treatment.security_patience),
+        }
+    }
+
     /// The first condition that doesn't hold; `None`: the rule matches.
-    fn unmet(&self, facts: &Facts) -> Option<Condition> {
+    fn unmet(&self, facts: &Facts<'_>) -> Option<Condition> {
+        let plain = self.unmet_envelope(facts);
+        let content = || {
+            let asked = self.content.iter();
+            let mut failing = asked.filter(|(_, asked)| !asked.holds(facts.content));
+            failing.next().map(|(condition, _)| *condition)
+        };
+        plain.or_else(content)
+    }
+
+    fn unmet_envelope(&self, facts: &Facts<'_>) -> Option<Condition> {
         let (condition, _) = self.conditions.iter().find(|(condition, patterns)| {
             let holds = match facts.get(*condition) {
                 Some(text) => patterns.iter().any(|pattern| pattern.matches(text)),
@@ -251,24 +345,25 @@ fn ready(condition: Condition, text: &str) -> Pattern {
     match condition {
         Condition::Recipient | Condition::Sender => Pattern::address(text),
         Condition::RecipientDomain | Condition::SenderDomain => Pattern::domain(text),
-        Condition::Account | Condition::Listener => Pattern::text(text),
+        _ => Pattern::text(text),
     }
 }
 
 /// A question's texts in lower case, made once for all rules. A host may be an
 /// address literal: it counts as a domain here, lest a rule for all domains
 /// leave it out.
-struct Facts {
+struct Facts<'a> {
     recipient: String,
     sender: Option<String>,
     recipient_domain: String,
     sender_domain: Option<String>,
     account: Option<String>,
     listener: Option<String>,
+    content: Content<'a>,
 }
 
-impl Facts {
-    fn of(question: &Question<'_>) -> Self {
+impl<'a> Facts<'a> {
+    fn of(question: &Question<'a>) -> Self {
         let host = |host: &Host| host.to_string().to_lowercase();
         Self {
             recipient: question.recipient.to_string().to_lowercase(),
@@ -277,6 +372,7 @@ impl Facts {
             sender_domain: question.sender.map(|s| host(s.host())),
             account: question.account.map(str::to_lowercase),
             listener: question.listener.map(str::to_lowercase),
+            content: question.content,
         }
     }
 
@@ -288,6 +384,12 @@ impl Facts {
             Condition::SenderDomain => self.sender_domain.as_deref(),
             Condition::Account => self.account.as_deref(),
             Condition::Listener => self.listener.as_deref(),
+            // Asked elsewhere: these are no texts of the envelope.
+            Condition::SubjectContains
+            | Condition::Header
+            | Condition::MinSize
+            | Condition::Sensitivity
+            | Condition::SensitivityLabel => None,
         }
     }
 }

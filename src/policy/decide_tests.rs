@@ -41,6 +41,7 @@ fn catches(when: Conditions) -> bool {
         account: Some("App"),
         listener: Some("[::]:587"),
         own_mail: false,
+        content: Content::Ours,
     };
     policy(vec![rule("r", when)])
         .decide(&question)
@@ -97,6 +98,7 @@ fn i19_the_null_sender_is_matched_by_the_empty_pattern_alone() {
         account: None,
         listener: None,
         own_mail: false,
+        content: Content::Ours,
     };
     for (text, matches) in [("", true), ("*", false), ("<>", false)] {
         for when in [
@@ -132,6 +134,7 @@ fn i16_an_address_literal_is_caught_by_a_rule_for_all_domains() {
         account: None,
         listener: None,
         own_mail: false,
+        content: Content::Ours,
     };
     for (text, matches) in [
         ("*", true),
@@ -171,6 +174,7 @@ fn the_first_match_decides_and_the_rest_is_explained() {
         account: None,
         listener: None,
         own_mail: false,
+        content: Content::Ours,
     };
     let decision = policy.decide(&question);
     assert_eq!(decision.rule.as_deref(), Some("first"));
@@ -214,6 +218,7 @@ fn unset_parts_are_those_of_security() {
         account: None,
         listener: None,
         own_mail: false,
+        content: Content::Ours,
     };
     let decision = Policy::new(settings.clone(), String::new()).decide(&question);
     assert_eq!(decision.rule.as_deref(), Some("r"));
@@ -229,6 +234,7 @@ fn own_mail_uses_the_recipients_list_without_drop() {
         account: None,
         listener: None,
         own_mail: true,
+        content: Content::Ours,
     };
     for (list, dsn_cleartext, methods) in [
         (&["tls", "drop"][..], false, "tls > bounce"),
@@ -261,6 +267,7 @@ fn observing_adds_a_list_and_changes_none() {
             account: None,
             listener: None,
             own_mail,
+            content: Content::Ours,
         };
         let settings = |observe| Settings {
             default: Treatment {
@@ -306,6 +313,7 @@ fn questions_about_a_message() {
             size: 0,
             eight_bit: false,
             message_id: None,
+            content: None,
         },
     };
     let question = Question::about(&message, &recipient);
@@ -319,4 +327,159 @@ fn questions_about_a_message() {
     let question = Question::about(&message, &recipient);
     assert_eq!((question.account, question.listener), (None, None));
     assert!(question.own_mail);
+}
+
+fn noted(subject: &str) -> crate::types::ContentFacts {
+    crate::types::ContentFacts {
+        fields: vec![("subject".into(), vec![subject.into()])],
+    }
+}
+
+fn by_subject(text: &str) -> Conditions {
+    Conditions {
+        subject_contains: words(text),
+        ..Conditions::default()
+    }
+}
+
+fn list(words: &[&str]) -> Option<MethodsList> {
+    Some(MethodsList::parse(words).unwrap())
+}
+
+/// What a message with this Subject gets: rule, methods, level.
+fn gets(rules: Vec<Rule>, subject: &str) -> (Option<String>, String, TlsLevel) {
+    let (recipient, facts) = (mailbox("bob@b.example"), noted(subject));
+    let decision = policy(rules).decide(&Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: false,
+        content: Content::Noted {
+            facts: &facts,
+            size: 0,
+        },
+    });
+    let treatment = decision.treatment;
+    (
+        decision.rule,
+        treatment.methods.to_string(),
+        treatment.tls_level,
+    )
+}
+
+/// A content rule may take away and raise, and never gives what the recipient does not
+/// get without it: whatever stands in the message, and wherever the rule stands.
+#[test]
+fn content_rules_only_take_away_and_raise() {
+    let lax = Rule {
+        methods: list(&["tls", "cleartext"]),
+        tls_level: Some(TlsLevel::Encrypted),
+        ..rule("lax", by_subject("[lax]"))
+    };
+    let strict = Rule {
+        methods: list(&["tls", "drop"]),
+        tls_level: Some(TlsLevel::Secure),
+        ..rule("strict", by_subject("[strict]"))
+    };
+    let all = Conditions {
+        recipient_domain: words("*"),
+        ..Conditions::default()
+    };
+    let base = Rule {
+        methods: list(&["tls", "bounce"]),
+        tls_level: Some(TlsLevel::Authenticated),
+        ..rule("base", all.clone())
+    };
+    let rules = || vec![lax.clone(), strict.clone(), base.clone()];
+    let (authenticated, secure) = (TlsLevel::Authenticated, TlsLevel::Secure);
+    for (subject, by, methods, level) in [
+        ("hello", "base", "tls > bounce", authenticated),
+        ("[LAX] hello", "lax", "tls > bounce", authenticated),
+        ("[strict] hello", "strict", "tls > drop", secure),
+        // The first one decides, as ever.
+        ("[strict][lax]", "lax", "tls > bounce", authenticated),
+    ] {
+        let expected = (Some(by.to_owned()), methods.to_owned(), level);
+        assert_eq!(gets(rules(), subject), expected, "{subject}");
+    }
+    // Where the recipient's own rule has cleartext, a content rule can take it away.
+    let open = Rule {
+        methods: list(&["tls", "cleartext"]),
+        ..rule("open", all)
+    };
+    let rules = vec![strict.clone(), open];
+    assert_eq!(gets(rules.clone(), "x").1, "tls > cleartext > bounce");
+    assert_eq!(gets(rules, "[strict]").1, "tls > drop");
+}
+
+#[test]
+fn raising_rules_apply_afterwards_all_of_them() {
+    let when = Conditions {
+        recipient_domain: words("b.example"),
+        ..Conditions::default()
+    };
+    let raising = |name, level, when| Rule {
+        raise: true,
+        tls_level: Some(level),
+        ..rule(name, when)
+    };
+    let rules = vec![
+        raising("secret", TlsLevel::Secure, by_subject("secret")),
+        raising("low", TlsLevel::Encrypted, when.clone()),
+        Rule {
+            tls_level: Some(TlsLevel::Authenticated),
+            ..rule("base", when)
+        },
+    ];
+    let level = |subject| {
+        let (by, _, level) = gets(rules.clone(), subject);
+        (by.unwrap(), level)
+    };
+    // A raise to less than there is lowers nothing.
+    let expected = ("base + low".to_owned(), TlsLevel::Authenticated);
+    assert_eq!(level("x"), expected);
+    let expected = ("base + secret + low".to_owned(), TlsLevel::Secure);
+    assert_eq!(level("Secret"), expected);
+    let (recipient, facts) = (mailbox("bob@b.example"), noted("secret"));
+    let trials = policy(rules).explain(&Question {
+        recipient: &recipient,
+        sender: None,
+        account: None,
+        listener: None,
+        own_mail: false,
+        content: Content::Noted {
+            facts: &facts,
+            size: 0,
+        },
+    });
+    let trials: Vec<_> = trials.into_iter().map(|trial| trial.trial).collect();
+    assert_eq!(trials, [Trial::Raises, Trial::Raises, Trial::Decides]);
+}
+
+proptest::proptest! {
+    /// With the configuration fixed, no Subject lowers anything.
+    #[test]
+    fn no_subject_lowers_anything(subject in "[a-c]{0,6}", methods in 0usize..4, level in 0usize..3,
+                                  rules in proptest::collection::vec((0usize..4, 0usize..3, "[a-c]", proptest::bool::ANY), 0..4)) {
+        let lists = [None, list(&["tls"]), list(&["tls", "cleartext"]), list(&["tls", "drop"])];
+        let levels = [TlsLevel::Encrypted, TlsLevel::Authenticated, TlsLevel::Secure];
+        let all = Conditions { recipient_domain: words("*"), ..Conditions::default() };
+        let base = Rule {
+            methods: lists[methods].clone(),
+            tls_level: Some(levels[level]),
+            ..rule("base", all)
+        };
+        let mut with: Vec<Rule> = (0..).zip(&rules).map(|(n, (methods, level, text, raise))| Rule {
+            methods: lists[*methods].clone(),
+            tls_level: Some(levels[*level]),
+            raise: *raise,
+            ..rule(&format!("r{n}"), by_subject(text))
+        }).collect();
+        with.push(base.clone());
+        let (_, without, least) = gets(vec![base], &subject);
+        let (_, found, level) = gets(with, &subject);
+        proptest::prop_assert!(level >= least);
+        proptest::prop_assert!(without.contains("cleartext") || !found.contains("cleartext"));
+    }
 }

@@ -4,15 +4,17 @@
 //! question gets the same answer, and every answer names the rule that gave it.
 //! Asked by `delivery` at each attempt and by `explain`.
 
+mod content;
 mod decide;
 mod pattern;
 
+pub use content::Content;
 pub use decide::{Condition, Decision, Policy, Question, RuleTrial, Trial};
 pub use pattern::check_domain_pattern;
 
 use std::time::Duration;
 
-use crate::types::{MethodsList, TlsLevel};
+use crate::types::{HeaderEdits, MethodsList, TlsLevel, Wanted};
 
 /// The policy's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +62,8 @@ pub struct Rule {
     pub name: String,
     /// When it applies.
     pub when: Conditions,
+    /// Whether it is one of those that apply afterwards, all of them, and only raise.
+    pub raise: bool,
     /// Its methods; `None`: those of `[security]`.
     pub methods: Option<MethodsList>,
     /// Its level; `None`: that of `[security]`.
@@ -68,6 +72,8 @@ pub struct Rule {
     pub fallback_after: Option<Duration>,
     /// Its `security_patience`; `None`: that of `[security]`.
     pub security_patience: Option<Duration>,
+    /// What it changes in the header section of what goes out.
+    pub edits: HeaderEdits,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if
@@ -88,4 +94,38 @@ pub struct Conditions {
     pub account: Vec<String>,
     /// The `bind` of the listener it came through.
     pub listener: Vec<String>,
+    /// Texts in the Subject.
+    pub subject_contains: Vec<String>,
+    /// Header fields: name and pattern of the value.
+    pub header: Vec<(String, String)>,
+    /// Octets of the message, at least.
+    pub min_size: Option<u64>,
+    /// The value of the Sensitivity field.
+    pub sensitivity: Vec<String>,
+    /// The name or GUID of a Microsoft sensitivity label.
+    pub sensitivity_label: Vec<String>,
+}
+
+impl Conditions {
+    /// Whether it asks the message's content.
+    #[must_use]
+    pub fn ask_content(&self) -> bool {
+        !self.subject_contains.is_empty()
+            || !self.header.is_empty()
+            || self.min_size.is_some()
+            || !self.sensitivity.is_empty()
+            || !self.sensitivity_label.is_empty()
+    }
+}
+
+impl Settings {
+    /// What the rules ask of messages' content, to be noted at acceptance.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        let fields = self.rules.iter().flat_map(|rule| &rule.when.header);
+        let mut fields: Vec<String> = fields.map(|(name, _)| name.to_lowercase()).collect();
+        fields.sort();
+        fields.dedup();
+        Wanted { fields }
+    }
 }

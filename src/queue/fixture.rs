@@ -24,6 +24,7 @@ pub(super) fn message(received_at: Timestamp) -> Message {
             size: 0,
             eight_bit: false,
             message_id: None,
+            content: None,
         },
     }
 }

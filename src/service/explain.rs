@@ -12,9 +12,10 @@ use super::probe::ProbeStory;
 use super::run::deliverer;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
-use crate::policy::{Question, Trial};
+use crate::message::content_facts;
+use crate::policy::{Content, Question, Trial};
 use crate::types::units::print_duration;
-use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
+use crate::types::{ContentFacts, Demand, Ending, Failure, Mailbox, Method, Required};
 
 /// The message in question.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Case {
     pub account: Option<String>,
     /// The listener it comes through.
     pub listener: Option<String>,
+    /// What is in it; `None`: nothing that any rule asks for.
+    pub content: Option<(ContentFacts, u64)>,
 }
 
 /// What would happen, and why.
@@ -68,7 +71,7 @@ struct WaitsStory {
 #[derive(Debug, Clone, Serialize)]
 struct RuleStory {
     name: String,
-    /// `decides`, `too-late`, or the condition that doesn't hold.
+    /// `decides`, `raises`, `too-late`, or the condition that doesn't hold.
     outcome: &'static str,
     condition: Option<&'static str>,
 }
@@ -129,6 +132,17 @@ pub fn explain(config: &Config, case: &Case, probe: bool) -> Result<Story, Strin
 }
 
 impl Case {
+    /// What is noted of a message with these header lines (`Name: value`), as if it had
+    /// been accepted with this configuration.
+    #[must_use]
+    pub fn noted(config: &Config, lines: &[String], size: u64) -> (ContentFacts, u64) {
+        let header = lines.iter().fold(String::new(), |header, line| {
+            header + &line.replace(['\r', '\n'], " ") + "\r\n"
+        });
+        let wanted = &config.ingress.wanted;
+        (content_facts((header + "\r\n").as_bytes(), wanted), size)
+    }
+
     /// As policy is asked.
     pub(super) fn question(&self) -> Question<'_> {
         Question {
@@ -137,6 +151,10 @@ impl Case {
             account: self.account.as_deref(),
             listener: self.listener.as_deref(),
             own_mail: false,
+            content: match &self.content {
+                Some((facts, size)) => Content::Noted { facts, size: *size },
+                None => Content::Ours,
+            },
         }
     }
 }
@@ -158,6 +176,7 @@ impl Story {
             outcome: match trial.trial {
                 Trial::Decides => "decides",
                 Trial::TooLate => "too-late",
+                Trial::Raises => "raises",
                 Trial::Fails(_) => "fails",
             },
             condition: match trial.trial {
@@ -248,6 +267,9 @@ impl fmt::Display for Story {
             let name = &rule.name;
             match (rule.outcome, rule.condition) {
                 ("decides", _) => writeln!(f, "rule \"{name}\": decides")?,
+                ("raises", _) => {
+                    writeln!(f, "rule \"{name}\": matches, and raises what was decided")?
+                }
                 ("too-late", _) => {
                     writeln!(f, "rule \"{name}\": matches, but an earlier one decided")?
                 }

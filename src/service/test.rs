@@ -119,6 +119,7 @@ impl Answers {
                 size,
                 eight_bit: false,
                 message_id: Some(message_id(id, &leave.hostname)),
+                content: None,
             },
         };
         let accepted = intake.commit(ticket).await.map_err(|e| e.to_string())?;

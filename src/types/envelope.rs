@@ -1,14 +1,16 @@
 //! Who sends what to whom, and how it reached us.
 //!
 //! Owns the envelope, where a message came from, and the facts that later rooms
-//! may ask about it. Holds always: nothing here is content; the facts are what
-//! policy, delivery and the audit need, so that none of them opens the message.
+//! may ask about it. Holds always: nothing here is content but what `ContentFacts` holds
+//! and hides from `Debug`; the facts are what policy, delivery and the audit need, so
+//! that none of them opens the message.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Domain, Mailbox, QueueId, Timestamp};
+use super::{ContentFacts, Domain, Mailbox, QueueId, Timestamp};
 
 /// What MAIL and RCPT said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +121,10 @@ pub struct MessageFacts {
     pub eight_bit: bool,
     /// The Message-ID field's value with its angle brackets, if it is one.
     pub message_id: Option<String>,
+    /// What policy may ask of its content; `None`: nothing was noted. The journal keeps
+    /// it behind the rest of a record's head.
+    #[serde(skip)]
+    pub content: Option<Arc<ContentFacts>>,
 }
 
 /// An accepted message, without its octets and without what became of it.

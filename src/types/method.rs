@@ -135,6 +135,18 @@ impl MethodsList {
         }
     }
 
+    /// What is left of this list where only the methods of `allowed` may be used, in the
+    /// order of this one, with the ending of `allowed`. Both begin with `tls` as long as
+    /// there is nothing else to begin with, so something is left.
+    #[must_use]
+    pub fn restricted_to(&self, allowed: &Self) -> Self {
+        let is_allowed = |method: &&Method| allowed.methods.contains(method);
+        Self {
+            methods: self.methods.iter().filter(is_allowed).copied().collect(),
+            ending: allowed.ending,
+        }
+    }
+
     /// The best that the other side has, whatever that is: `tls`, then
     /// `cleartext`. What `[security] observe` delivers by.
     #[must_use]

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod body;
+pub mod content;
 #[cfg(test)]
 pub(crate) mod dialog_text;
 pub mod envelope;
@@ -28,6 +29,7 @@ pub mod would;
 
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
+pub use content::{ContentFacts, HeaderEdits, Wanted};
 pub use envelope::{
     BodyType, Envelope, Message, MessageFacts, Origin, OwnMailKind, Principal, Protocol, Source,
 };

@@ -131,6 +131,7 @@ pub(crate) fn job_to(domain: &str) -> Job {
             size: postern::types::Body::size(&body),
             eight_bit: false,
             message_id: None,
+            content: None,
         },
     };
     Job {

@@ -145,6 +145,7 @@ impl Server {
             self_signed_folder: path("tls"),
             accounts: path("accounts.toml"),
             limits: Limits::default(),
+            wanted: postern::types::Wanted::default(),
             log_addresses: false,
         };
         settings.listeners[RELAY].client_roots = vec![path("ca.pem")];

@@ -126,6 +126,7 @@ pub fn ticket(recipients: &[&str]) -> Ticket {
             size: 0,
             eight_bit: false,
             message_id: None,
+            content: None,
         },
     }
 }

@@ -7,6 +7,7 @@
 
 mod board;
 mod clocks;
+mod edited;
 mod explain;
 mod kept;
 mod leg;
@@ -160,6 +161,22 @@ impl Deliverer {
         };
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
+            let edited = match decision.edits.is_empty() {
+                true => None,
+                false => match edited::edited(job, &decision.edits).await {
+                    Ok(edited) => Some(edited),
+                    Err(failure) => {
+                        let mut board = Board::new(&decision, recipients);
+                        board.defer(&failure, Waiting::default());
+                        reports.extend(board.reports(&failure));
+                        continue;
+                    }
+                },
+            };
+            let walk = Walk {
+                errand: Errand::Deliver(edited.as_ref().unwrap_or(job)),
+                ..walk
+            };
             let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
             reports.extend(board.reports(&last));
         }

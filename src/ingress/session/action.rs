@@ -13,7 +13,7 @@ use crate::ingress::auth::Verdict;
 use crate::ingress::sasl::Login;
 use crate::ingress::settings::{Limits, Listener};
 use crate::spool::{SpoolError, Ticket};
-use crate::types::{Domain, Mailbox, QueueId};
+use crate::types::{Domain, Mailbox, QueueId, Wanted};
 
 /// What all sessions of one listener go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Rules {
     pub sender_domains: Arc<[Domain]>,
     /// Limits.
     pub limits: Limits,
+    /// What is noted of a message's content.
+    pub wanted: Arc<Wanted>,
 }
 
 /// What is known of a connection's TLS.

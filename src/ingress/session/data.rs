@@ -27,6 +27,7 @@ impl Session {
                 .map(|s| (s.version.clone(), s.cipher.clone())),
             rights: transaction.rights.clone(),
             sender: transaction.sender.clone(),
+            wanted: self.rules.wanted.clone(),
         })
     }
 

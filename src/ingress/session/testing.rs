@@ -52,6 +52,7 @@ pub(in crate::ingress) fn rules(kind: ListenerKind) -> Rules {
             recipients: 3,
             ..Limits::default()
         },
+        wanted: Arc::default(),
     }
 }
 

@@ -104,6 +104,7 @@ pub(super) fn job(to: &[&str]) -> Job {
                 size: 99,
                 eight_bit: false,
                 message_id: Some("<1@clinic.example>".into()),
+                content: None,
             },
         }),
         body: Arc::new(MemoryBody::new(

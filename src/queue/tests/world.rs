@@ -472,6 +472,7 @@ impl World {
                 size: 36,
                 eight_bit: false,
                 message_id: None,
+                content: None,
             },
         };
         intake.commit(ticket).await.unwrap().id

@@ -24,7 +24,7 @@ use crate::sys::{Disk, Entropy};
 use crate::types::{Message, QueueId, RecipientStatus};
 
 use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
-use super::payload::{decode, encode};
+use super::payload::{Headed, decode, encode};
 use super::record::{Draft, Header, Kind};
 use super::scan::{Item, Scan};
 use super::seal::{Sealer, Section};
@@ -142,7 +142,7 @@ impl Writer {
     /// A message, with its body unless that went before in parts.
     pub(super) fn message(&self, head: &ArchiveHead, body: Bytes) -> io::Result<Bytes> {
         let id = head.message.id;
-        let head = encode(head).map_err(io::Error::other)?;
+        let head = head.to_octets().map_err(io::Error::other)?;
         self.record(Kind::Carry, id, 0, head, body)
     }
 
@@ -315,7 +315,7 @@ fn open(key: &SecretKey, header: &Header, content: &[u8]) -> Result<Found, KeyEr
             octets: body,
         }),
         Kind::Carry => {
-            let head: ArchiveHead = decode(&head).map_err(|_| KeyError)?;
+            let head = ArchiveHead::from_octets(&head).map_err(|_| KeyError)?;
             let is_whole = head.message.id == header.id
                 && head.statuses.len() == head.message.envelope.recipients.len()
                 && (head.parts > 0 || head.octets == body.len() as u64);

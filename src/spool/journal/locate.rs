@@ -6,7 +6,9 @@
 
 use crate::types::{Message, QueueId};
 
-use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead, decode};
+use super::payload::{
+    AcceptHead, BodyPlan, CarryHead, Headed, Place, Position, SettlementHead, decode,
+};
 use super::record::{HEADER_LEN, Kind};
 use super::seal::{Sealer, Section};
 use super::segments::{SegmentError, Segments};
@@ -42,14 +44,14 @@ pub(super) fn locate(
     let (header, head) = segment.head(place.at.offset)?;
     let located = match header.kind {
         Kind::Accept => {
-            let head: AcceptHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
+            let head = AcceptHead::from_octets(&head).map_err(|_| SegmentError::Damaged)?;
             Located {
                 message: head.message,
                 spans: spans(place.at, head.body),
             }
         }
         Kind::Carry => {
-            let head: CarryHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
+            let head = CarryHead::from_octets(&head).map_err(|_| SegmentError::Damaged)?;
             Located {
                 message: head.message,
                 spans: spans(place.at, head.body),

@@ -2,13 +2,15 @@
 //!
 //! Owns the heads of the record kinds and their encoding (postcard). Holds
 //! always: a change here is a change of the journal's format and needs a new
-//! version in the header. Called by the committer, recovery and body readers.
+//! version in the header, but for what stands behind a head ([`Headed`]). Called by the committer, recovery and body readers.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AuditEvent, Message, RecipientChange, RecipientStatus};
+use crate::types::{AuditEvent, Message, MessageFacts, RecipientChange, RecipientStatus};
 
 /// A place in the journal: where a record begins, or where one would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -95,6 +97,49 @@ pub(super) struct FollowHead {
     pub(super) previous: Option<Position>,
 }
 
+/// A head with one message, behind which stands what was noted of that message's
+/// content. Records of before such notes end where those begin, and who knows none
+/// reads past them: so old and new daemons read one another's.
+pub(super) trait Headed: Serialize + DeserializeOwned {
+    fn facts(&self) -> &MessageFacts;
+    fn facts_mut(&mut self) -> &mut MessageFacts;
+
+    /// # Errors
+    /// As [`encode`].
+    fn to_octets(&self) -> Result<Bytes, postcard::Error> {
+        let head = postcard::to_stdvec(self)?;
+        match &self.facts().content {
+            None => Ok(head.into()),
+            Some(content) => postcard::to_extend(&**content, head).map(Bytes::from),
+        }
+    }
+
+    /// # Errors
+    /// As [`decode`].
+    fn from_octets(octets: &[u8]) -> Result<Self, postcard::Error> {
+        let (mut head, rest) = postcard::take_from_bytes::<Self>(octets)?;
+        if !rest.is_empty() {
+            head.facts_mut().content = Some(Arc::new(postcard::from_bytes(rest)?));
+        }
+        Ok(head)
+    }
+}
+
+/// Where the message of each head is.
+macro_rules! headed {
+    ($($head:ty),*) => {$(
+        impl Headed for $head {
+            fn facts(&self) -> &MessageFacts {
+                &self.message.facts
+            }
+            fn facts_mut(&mut self) -> &mut MessageFacts {
+                &mut self.message.facts
+            }
+        }
+    )*};
+}
+headed!(AcceptHead, CarryHead, super::archive::ArchiveHead);
+
 /// # Errors
 /// If the encoder refuses, which for these types it has no reason to.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, postcard::Error> {
@@ -105,4 +150,59 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, postcard::Error> 
 /// If these octets are no `T`.
 pub(super) fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BodyType, ContentFacts, Envelope, Mailbox, Origin, QueueId, Timestamp};
+
+    fn head(content: Option<ContentFacts>) -> AcceptHead {
+        AcceptHead {
+            message: Message {
+                id: QueueId::from_octets([7; 12]),
+                received_at: Timestamp::from_micros(9),
+                origin: Origin::Test { by: "root".into() },
+                envelope: Envelope {
+                    sender: None,
+                    recipients: vec![Mailbox::parse("a@b.example").unwrap()],
+                    body: BodyType::SevenBit,
+                },
+                facts: MessageFacts {
+                    size: 5,
+                    eight_bit: false,
+                    message_id: None,
+                    content: content.map(Arc::new),
+                },
+            },
+            body: BodyPlan::Inline(5),
+        }
+    }
+
+    #[test]
+    fn notes_of_content_come_back_and_old_records_have_none() {
+        let noted = ContentFacts {
+            fields: vec![("subject".into(), vec!["[encrypt]".into()])],
+        };
+        let new = head(Some(noted)).to_octets().unwrap();
+        let read = AcceptHead::from_octets(&new).unwrap();
+        assert_eq!(
+            read.message,
+            head(read.message.facts.content.as_deref().cloned()).message
+        );
+        let content = read.message.facts.content.unwrap();
+        assert_eq!(
+            content.values("subject"),
+            Some(&["[encrypt]".to_owned()][..])
+        );
+        // As the daemon before wrote it, and as that one reads what this one wrote.
+        let old = encode(&head(None)).unwrap();
+        assert_eq!(head(None).to_octets().unwrap(), old);
+        let read = AcceptHead::from_octets(&old).unwrap();
+        assert_eq!(read.message, head(None).message);
+        let back: AcceptHead = decode(&new).unwrap();
+        assert_eq!(back.message, head(None).message);
+        assert_eq!(back.body, BodyPlan::Inline(5));
+        assert!(AcceptHead::from_octets(&new[..new.len() - 1]).is_err());
+    }
 }

@@ -20,7 +20,7 @@ use super::super::Settings;
 use super::checkpoint::Checkpoint;
 use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
 use super::locate::{Span, spans};
-use super::payload::{AcceptHead, CarryHead, Place, Position, SettlementHead, decode};
+use super::payload::{AcceptHead, CarryHead, Headed, Place, Position, SettlementHead, decode};
 use super::record::{Header, Kind};
 use super::rekey;
 use super::replay::{Replay, ReplayError};
@@ -243,7 +243,7 @@ impl Reading {
             Kind::Part | Kind::Follow => {}
             Kind::End => return Err(KeyError),
             Kind::Accept => {
-                let head: AcceptHead = decode(&head).map_err(|_| KeyError)?;
+                let head = AcceptHead::from_octets(&head).map_err(|_| KeyError)?;
                 let now = head.message.received_at;
                 let recipients = head.message.envelope.recipients.len();
                 self.messages
@@ -256,7 +256,7 @@ impl Reading {
                     });
             }
             Kind::Carry => {
-                let head: CarryHead = decode(&head).map_err(|_| KeyError)?;
+                let head = CarryHead::from_octets(&head).map_err(|_| KeyError)?;
                 let live = Live {
                     place: Place { at, slot: 0 },
                     size: head.body.size(),

@@ -21,7 +21,8 @@ use super::head::Head;
 use super::index::IndexError;
 use super::job::{Content, HeldPart, Job, Reply, octets};
 use super::payload::{
-    AcceptHead, BodyPlan, CarryHead, NewHead, PartRef, Place, Position, SettlementHead, encode,
+    AcceptHead, BodyPlan, CarryHead, Headed, NewHead, PartRef, Place, Position, SettlementHead,
+    encode,
 };
 use super::record::{Draft, Kind};
 use super::staged::Staged;
@@ -189,7 +190,7 @@ impl<'a> Stage<'a> {
             kind: Kind::Accept,
             id: message.id,
             part: 0,
-            head: encode(&head).map_err(IndexError::from)?,
+            head: head.to_octets().map_err(IndexError::from)?,
             body: &pieces,
         })?;
         apply::accept(&mut self.txn, &head, written)?;
@@ -312,7 +313,7 @@ impl<'a> Stage<'a> {
             kind: Kind::Carry,
             id,
             part: 0,
-            head: encode(&head).map_err(IndexError::from)?,
+            head: head.to_octets().map_err(IndexError::from)?,
             body: &pieces,
         })?;
         apply::carry(&mut self.txn, &head, written)?;

@@ -301,6 +301,7 @@ async fn explain_asks_the_same_questions() {
             account: None,
             listener: None,
             own_mail: false,
+            content: crate::policy::Content::Ours,
         })
         .await;
     assert_eq!(explanation.decision.rule, None);

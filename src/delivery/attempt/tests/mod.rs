@@ -161,6 +161,7 @@ fn job_of(recipients: &[&str], body: MemoryBody) -> Job {
             size: crate::types::Body::size(&body),
             eight_bit: false,
             message_id: None,
+            content: None,
         },
     };
     let recipients = (0u32..)

@@ -15,6 +15,7 @@ async fn probe(deliverer: &Deliverer) -> Prospect {
         account: None,
         listener: None,
         own_mail: false,
+        content: crate::policy::Content::Ours,
     };
     deliverer.probe(question).await.unwrap().1
 }
