@@ -8,8 +8,6 @@
 
 pub mod address;
 pub mod body;
-#[cfg(test)]
-pub(crate) mod dialog_text;
 pub mod envelope;
 pub mod evidence;
 pub mod hand;

@@ -58,6 +58,8 @@ impl Ca {
 struct World {
     ca: Ca,
     dns: FakeDns,
+    /// The real one, in its place.
+    resolver: Option<Arc<dyn Resolver>>,
     network: Network,
     settings: Settings,
     policy: policy::Settings,
@@ -77,6 +79,7 @@ impl World {
         let mut world = Self {
             ca,
             dns: FakeDns::new().mx("b.example", &set),
+            resolver: None,
             network: Network::default(),
             settings: Settings {
                 roots: vec![roots],
@@ -108,7 +111,7 @@ impl World {
         let deliverer = Deliverer::new(
             self.settings,
             Arc::new(policy),
-            Arc::new(self.dns),
+            self.resolver.unwrap_or_else(|| Arc::new(self.dns)),
             Arc::new(self.network),
             Arc::new(SystemClock),
             Arc::new(SystemEntropy::default()),
