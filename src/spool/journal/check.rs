@@ -96,7 +96,8 @@ pub struct UnreadableMessage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct IndexState {
     /// `well`; `behind`, which the next start makes good; `rebuild`: the next start
-    /// makes it anew by itself; `differs`: only a repair does.
+    /// makes it anew by itself; `differs`: only a repair does; `unknown`: there was no
+    /// room to look at it.
     pub state: &'static str,
     /// Why it is not `well`.
     pub why: Option<String>,
