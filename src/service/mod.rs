@@ -31,6 +31,7 @@ mod run;
 mod signals;
 mod spool;
 mod stats;
+mod tables;
 mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};

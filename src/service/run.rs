@@ -13,6 +13,7 @@ use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::tables::Knowledge;
 use super::test::Tests;
 use super::{ServeError, addresses, control, files, handover, logging, metrics, notify};
 use crate::config::Config;
@@ -52,6 +53,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
     let (journal, fresh) = open_spool(&config).await?;
+    let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
     let deliverer = Arc::new(deliverer(&config)?);
@@ -135,6 +137,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
