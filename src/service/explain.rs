@@ -13,6 +13,7 @@ use super::run::deliverer;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
 use crate::policy::{Question, Trial};
+use crate::types::units::print_duration;
 use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
 
 /// The message in question.
@@ -39,6 +40,8 @@ pub struct Story {
     /// What the configuration prescribes.
     methods: Vec<MethodStory>,
     ending: &'static str,
+    /// When the next method, or the ending, has its turn.
+    waits: WaitsStory,
     /// `[security] observe`: the methods by which it is delivered where the above
     /// would not, which only goes into the record; null: the above is enforced.
     observe: Option<Vec<MethodStory>>,
@@ -52,6 +55,13 @@ pub struct Story {
     /// What the hosts said, if they were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<ProbeStory>,
+}
+
+/// The two clocks.
+#[derive(Debug, Clone, Serialize)]
+struct WaitsStory {
+    fallback_after: String,
+    security_patience: String,
 }
 
 /// One rule's part.
@@ -164,6 +174,10 @@ impl Story {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
             },
+            waits: WaitsStory {
+                fallback_after: print_duration(decision.treatment.fallback_after),
+                security_patience: print_duration(decision.treatment.security_patience),
+            },
             rule: decision.rule,
             configuration: decision.configuration,
             route: fixed.map(|fixed| fixed.pattern.clone()),
@@ -251,6 +265,12 @@ impl fmt::Display for Story {
             writeln!(f, "{method}")?;
         }
         writeln!(f, "otherwise: {}", self.ending)?;
+        let waits = &self.waits;
+        writeln!(
+            f,
+            "what comes next waits: {} after acceptance (fallback_after); {} where some hosts don't answer (security_patience)",
+            waits.fallback_after, waits.security_patience
+        )?;
         if let Some(observe) = &self.observe {
             writeln!(
                 f,

@@ -36,7 +36,9 @@ pub use job::{Job, JobRecipient};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
 pub use log::{LogLevel, LogLevelError};
 pub use method::{Ending, Method, MethodsError, MethodsList};
-pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage};
+pub use outcome::{
+    Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage, Waiting,
+};
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use time::Timestamp;

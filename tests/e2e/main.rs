@@ -38,6 +38,7 @@
 )]
 
 mod audit;
+mod clocks;
 mod crash;
 mod damage;
 mod delivery;

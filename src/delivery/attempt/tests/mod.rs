@@ -1,5 +1,6 @@
 //! Whole attempts over an in-memory network, with the clock paused.
 
+mod clocks;
 mod dialogs;
 mod fallback;
 mod far_side;
