@@ -211,8 +211,8 @@ fn decide(shared: &Shared, job: &Job, report: &Report) -> Vec<Decision> {
         .iter()
         .zip(&report.recipients)
         .map(|(recipient, reported)| {
-            let fate = &reported.fate;
-            schedule::next(recipient, &job.message, now, fate, &shared.settings, random)
+            let settings = &shared.settings;
+            schedule::next(recipient, &job.message, now, reported, settings, random)
         })
         .collect()
 }

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::outcome::{Decision, Verdict};
-use crate::types::{Fate, JobRecipient, Message, Timestamp};
+use crate::types::{Fate, JobRecipient, Message, RecipientReport, Timestamp};
 
 use super::Settings;
 
@@ -21,6 +21,10 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 /// time: it goes behind the rest of the backlog (design section 3.1). Never longer
 /// than one that was deferred waits.
 const SUSPECT_WAIT: Duration = Duration::from_secs(60);
+/// After this long the sender of what waits for the sake of a published policy is
+/// told, however long `delay_notice` is. (Not yet a key: `[security]
+/// security_patience`.)
+const SECURITY_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// What follows from an attempt. `random` makes the jitter.
 #[must_use]
@@ -28,18 +32,21 @@ pub fn next(
     recipient: &JobRecipient,
     message: &Message,
     now: Timestamp,
-    fate: &Fate,
+    report: &RecipientReport,
     settings: &Settings,
     random: u32,
 ) -> Decision {
     let attempts = recipient.attempts.saturating_add(1);
-    let verdict = match fate {
+    let verdict = match &report.fate {
         Fate::Delivered(_) => Verdict::Delivered,
         Fate::Bounced(_) => Verdict::Bounced,
         Fate::Dropped(_) => Verdict::Dropped,
         Fate::Deferred(_) => {
             let wait = jittered(retry_wait(settings, attempts), random);
-            open(recipient, message, now, wait, settings)
+            match report.is_violated() {
+                true => violated(recipient, message, now, wait, settings),
+                false => open(recipient, message, now, wait, settings),
+            }
         }
     };
     Decision { verdict, attempts }
@@ -150,6 +157,30 @@ fn open(
     }
 }
 
+/// The same for what waits because less is proven than the recipient's domain has
+/// published: its sender is told as soon as an accident is unlikely (design section
+/// 3.3).
+fn violated(
+    recipient: &JobRecipient,
+    message: &Message,
+    now: Timestamp,
+    wait: Duration,
+    settings: &Settings,
+) -> Verdict {
+    let notice = settings.delay_notice.min(SECURITY_PATIENCE);
+    let age = age(recipient, message, now, settings);
+    let early = Settings {
+        delay_notice: notice,
+        ..settings.clone()
+    };
+    // So that there is an attempt, and with it a reason, when the sender is told.
+    let wait = match notice.saturating_sub(age) {
+        Duration::ZERO => wait,
+        left => wait.min(left.max(WAIT_MIN)),
+    };
+    open(recipient, message, now, wait, &early)
+}
+
 /// How old a message is.
 fn age(
     recipient: &JobRecipient,
@@ -176,6 +207,7 @@ fn age(
 mod tests {
     use super::*;
     use crate::queue::fixture::{failure, message, recipient};
+    use crate::types::{Evidence, StsFacts, StsMode, StsSource};
 
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -187,6 +219,57 @@ mod tests {
         Timestamp::from_micros(1_000_000_000_000_000) + Duration::from_secs(seconds)
     }
 
+    fn reported(fate: Fate) -> RecipientReport {
+        RecipientReport {
+            index: 0,
+            fate,
+            method: None,
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// Deferred because the domain's policy is violated.
+    fn violation(attempts: u32, told: bool, now: Timestamp) -> Verdict {
+        let mut report = reported(Fate::Deferred(failure()));
+        report.evidence.sts = Some(StsFacts {
+            mode: StsMode::Enforce,
+            id: "1".into(),
+            mx: vec![],
+            fetched_at: at(0),
+            expires_at: at(DAY),
+            source: StsSource::Cache,
+            finding: Some(failure().reason),
+        });
+        let (recipient, message) = (recipient(attempts, told), message(at(0)));
+        let settings = Settings::default();
+        next(&recipient, &message, now, &report, &settings, MIDDLE).verdict
+    }
+
+    #[test]
+    fn the_sender_is_told_of_a_violation_after_a_quarter_of_an_hour() {
+        let told = |verdict| {
+            matches!(
+                verdict,
+                Verdict::Waits {
+                    tell_delay: true,
+                    ..
+                }
+            )
+        };
+        for (minutes, attempts, wait) in [(0, 0, 5), (10, 1, 5), (14, 1, 1), (15, 2, 20)] {
+            let now = at(minutes * MINUTE);
+            let verdict = violation(attempts, false, now);
+            assert_eq!(seconds_after(now, verdict) / MINUTE, wait, "{minutes}");
+            assert_eq!(told(verdict), minutes == 15, "{minutes}");
+        }
+        assert!(!told(violation(2, true, at(16 * MINUTE))));
+        assert_eq!(violation(9, true, at(5 * DAY)), Verdict::Expired);
+        assert!(
+            !told(deferred(2, false, at(16 * MINUTE))),
+            "another failure"
+        );
+    }
+
     fn deferred(attempts: u32, told: bool, now: Timestamp) -> Verdict {
         let fate = Fate::Deferred(failure());
         let recipient = recipient(attempts, told);
@@ -194,7 +277,7 @@ mod tests {
             &recipient,
             &message(at(0)),
             now,
-            &fate,
+            &reported(fate),
             &Settings::default(),
             MIDDLE,
         );
@@ -271,7 +354,8 @@ mod tests {
         let mut null_sender = message(at(0));
         null_sender.envelope.sender = None;
         for (message, settings) in [(message(at(0)), never), (null_sender, Settings::default())] {
-            let verdict = next(&recipient, &message, at(DAY), &fate, &settings, MIDDLE).verdict;
+            let report = reported(fate.clone());
+            let verdict = next(&recipient, &message, at(DAY), &report, &settings, MIDDLE).verdict;
             assert!(matches!(
                 verdict,
                 Verdict::Waits {
@@ -352,7 +436,7 @@ mod tests {
                 &recipient(0, false),
                 &message(at(0)),
                 at(0),
-                &fate,
+                &reported(fate),
                 &settings,
                 0,
             );

@@ -31,6 +31,8 @@ mod run;
 mod signals;
 mod spool;
 mod stats;
+mod sts;
+mod sts_story;
 mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Method, QueueId, Timestamp};
+use super::{Evidence, Method, QueueId, StsMode, Timestamp};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -158,6 +158,12 @@ pub enum Reason {
     Interrupted,
     /// An operator did it by hand.
     Operator,
+    // What the recipient's domain publishes. (The order is part of the journal's
+    // format: new ones go at the end.)
+    /// The host is none of those that the domain's MTA-STS policy lists.
+    StsHost,
+    /// DNS does not say whether the domain has an MTA-STS policy.
+    StsUnknown,
 }
 
 impl Reason {
@@ -194,6 +200,8 @@ impl Reason {
             Self::Shortfall => "shortfall",
             Self::Interrupted => "interrupted",
             Self::Operator => "operator",
+            Self::StsHost => "sts-host",
+            Self::StsUnknown => "sts-unknown",
         }
     }
 }
@@ -241,6 +249,21 @@ pub struct RecipientReport {
     pub method: Option<Method>,
     /// How it was protected, and why that way.
     pub evidence: Evidence,
+}
+
+impl RecipientReport {
+    /// Whether it waits because a host proves less than the recipient's domain has
+    /// published (design section 3.3).
+    #[must_use]
+    pub fn is_violated(&self) -> bool {
+        let finding = self
+            .evidence
+            .sts
+            .as_ref()
+            .filter(|sts| sts.mode == StsMode::Enforce);
+        let finding = finding.and_then(|sts| sts.finding);
+        matches!(&self.fate, Fate::Deferred(failure) if Some(failure.reason) == finding)
+    }
 }
 
 /// What came of one attempt: delivery's whole answer.

@@ -142,7 +142,7 @@ impl Deliverer {
         recipients: Vec<&'a JobRecipient>,
         lane: &mut Lane,
     ) -> (Board<'a>, Failure) {
-        let mut board = Board::new(decision, recipients);
+        let mut board = Board::new(decision, walk.published, recipients);
         let configured = Leg::configured(decision, walk.credentials, walk.published);
         let first = Walk {
             observing: decision.observe.is_some(),
@@ -185,6 +185,9 @@ impl Deliverer {
             let tally = self.try_method(walk, *method, &required, board, lane).await;
             if tally.unmet.is_some() {
                 board.hinder();
+            }
+            if let Some(failure) = &tally.violated {
+                board.violate(failure.reason);
             }
             board.defer_reached();
             match tally.summary() {
@@ -276,7 +279,7 @@ impl Deliverer {
             }
             Errand::Probe(_) => {
                 if kept.reaches(required) {
-                    board.met(&kept);
+                    board.met(&kept, walk.published);
                 }
                 kept.hang_up().await;
             }
