@@ -188,6 +188,14 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("dns", "servers = [\"127.0.0.1:5353\", \"192.0.2.53\"]"),
         ),
         ("network.blocked", section("network", "blocked = []")),
+        (
+            "network.https_port",
+            section("network", "https_port = 8443"),
+        ),
+        (
+            "network.https_roots",
+            section("network", "https_roots = [\"ca.pem\"]"),
+        ),
         ("delivery.port", section("delivery", "port = 2525")),
         ("delivery.retry", section("delivery", "retry = [\"1m\"]")),
         ("delivery.expire", section("delivery", "expire = \"2d\"")),

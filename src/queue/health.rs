@@ -79,6 +79,8 @@ fn is_of_site(failure: &Failure) -> bool {
             | Reason::CertificateUntrusted
             | Reason::CertificateInvalid
             | Reason::Shortfall
+            | Reason::StsHost
+            | Reason::StsUnknown
             | Reason::BodyUnreadable
             | Reason::Interrupted
     );

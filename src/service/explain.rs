@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use super::probe::ProbeStory;
 use super::run::deliverer;
+use super::sts;
+use super::sts_story::StsStory;
+use crate::assurance::Published;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
 use crate::policy::{Question, Trial};
@@ -45,6 +48,8 @@ pub struct Story {
     /// `[security] observe`: the methods by which it is delivered where the above
     /// would not, which only goes into the record; null: the above is enforced.
     observe: Option<Vec<MethodStory>>,
+    /// The domain's MTA-STS policy, or why it has none.
+    sts: StsStory,
     /// The `domain` of the fixed route that replaces MX.
     route: Option<String>,
     logs_in: bool,
@@ -90,6 +95,8 @@ struct HostStory {
     addresses: Vec<String>,
     /// Why it can't be tried.
     reason: Option<&'static str>,
+    /// Whether the domain's MTA-STS policy lists it; null: there is none.
+    sts_listed: Option<bool>,
 }
 
 /// Why there is no host.
@@ -100,29 +107,40 @@ struct NoRouteStory {
     status: String,
 }
 
-/// Asks policy and DNS with the configuration in the file, as delivery would; with
-/// `probe`, also the hosts.
+/// Asks policy, DNS and what the domain publishes, with the configuration in the file,
+/// as delivery would; with `probe`, also the hosts. `kept` is what the daemon keeps of
+/// the domain's MTA-STS policy, if one could be asked.
 ///
 /// # Errors
 /// What can't be set up, in words.
-pub fn explain(config: &Config, case: &Case, probe: bool) -> Result<Story, String> {
+pub fn explain(
+    config: &Config,
+    case: &Case,
+    kept: Option<Option<String>>,
+    probe: bool,
+) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
+        let domain = case.recipient.domain();
+        let known = kept.as_ref().and_then(Option::as_deref);
+        let sts = sts::cache_knowing(config, domain, known).map_err(|e| e.to_string())?;
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        let deliverer = deliverer.holding_to(sts);
         let question = case.question();
+        let asked_daemon = kept.is_some();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation));
+            return Ok(Story::new(&case.recipient, explanation, asked_daemon));
         }
         let (explanation, prospect) = deliverer
             .probe(question)
             .await
             .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
         let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation);
+        let mut story = Story::new(&case.recipient, explanation, asked_daemon);
         story.probe = Some(probe);
         Ok(story)
     })
@@ -149,7 +167,8 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
-    fn new(recipient: &Mailbox, explanation: Explanation) -> Self {
+    fn new(recipient: &Mailbox, explanation: Explanation, asked_daemon: bool) -> Self {
+        let published = explanation.published;
         let decision = explanation.decision;
         let route = explanation.route;
         let fixed = route.as_ref().ok().and_then(|route| route.fixed.as_ref());
@@ -183,7 +202,12 @@ impl Story {
             route: fixed.map(|fixed| fixed.pattern.clone()),
             logs_in: explanation.logs_in,
             site: route.as_ref().ok().map(|route| route.site.to_string()),
-            hosts: explanation.hosts.into_iter().map(host_story).collect(),
+            hosts: explanation
+                .hosts
+                .into_iter()
+                .map(|host| host_story(host, &published))
+                .collect(),
+            sts: StsStory::new(&published, asked_daemon),
             no_route: route.err().map(|no| NoRouteStory {
                 permanent: no.permanent,
                 reason: no.failure.reason.as_str(),
@@ -215,8 +239,13 @@ fn because(required: &Required) -> Option<String> {
     })
 }
 
-fn host_story((hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>)) -> HostStory {
+fn host_story(
+    (hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>),
+    published: &Published,
+) -> HostStory {
+    let held = published.sts.held();
     HostStory {
+        sts_listed: held.map(|_| published.lists(&hop.host)),
         host: hop.host.to_string(),
         port: hop.port,
         preference: hop.preference,
@@ -280,6 +309,7 @@ impl fmt::Display for Story {
                 writeln!(f, "  {method}")?;
             }
         }
+        writeln!(f, "{}", self.sts)?;
         if let Some(pattern) = &self.route {
             let login = if self.logs_in { ", with a login" } else { "" };
             writeln!(f, "route \"{pattern}\" replaces MX{login}")?;
@@ -299,6 +329,9 @@ impl fmt::Display for Story {
             match host.reason {
                 Some(reason) => write!(f, " ({reason})")?,
                 None => write!(f, " {}", host.addresses.join(" "))?,
+            }
+            if host.sts_listed == Some(false) {
+                write!(f, " (not in the MTA-STS policy)")?;
             }
         }
         match &self.probe {

@@ -32,6 +32,8 @@ mod run;
 mod signals;
 mod spool;
 mod stats;
+mod sts;
+mod sts_story;
 mod tables;
 mod test;
 

@@ -50,7 +50,6 @@ impl Knowledge {
     }
 
     /// The table of a name: small letters and hyphens.
-    #[allow(dead_code)] // the first room to keep something takes this away
     pub(super) fn table(&self, name: &'static str) -> Arc<dyn Table> {
         match &self.tables {
             Some(tables) => tables.table(name),

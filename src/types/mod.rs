@@ -19,6 +19,7 @@ pub mod method;
 pub mod outcome;
 pub mod recipient;
 pub mod settlement;
+pub mod sts;
 pub mod time;
 pub mod tls_words;
 pub mod units;
@@ -41,6 +42,7 @@ pub use outcome::{
 };
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
+pub use sts::{StsFacts, StsMode, StsSource};
 pub use time::Timestamp;
 pub use tls_words::tls_words;
 pub use would::{Course, CourseError, Would};

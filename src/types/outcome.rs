@@ -162,6 +162,10 @@ pub enum Reason {
     // The order is part of the journal's format: what came later stands here.
     /// Hosts that did not answer have been tried for `security_patience`.
     PatienceOver,
+    /// The host is none of those that the domain's MTA-STS policy lists.
+    StsHost,
+    /// DNS does not say whether the domain has an MTA-STS policy.
+    StsUnknown,
 }
 
 impl Reason {
@@ -199,6 +203,8 @@ impl Reason {
             Self::Interrupted => "interrupted",
             Self::Operator => "operator",
             Self::PatienceOver => "patience-over",
+            Self::StsHost => "sts-host",
+            Self::StsUnknown => "sts-unknown",
         }
     }
 }

@@ -89,7 +89,8 @@ impl Deliverer {
             achieved: None,
         };
         if let Err(reason) = purpose.published.admits(&hop.host) {
-            refusal.verdict = failure::violated(failure::ours(reason, Stage::Route));
+            let failure = failure::ours(reason, Stage::Route);
+            refusal.verdict = failure::of_host(failure, purpose.required, None);
             return Err(refusal);
         }
         let addresses = match self.addresses(hop, purpose.fixed).await {

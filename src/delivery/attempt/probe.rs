@@ -72,13 +72,12 @@ impl Deliverer {
             Ok(route) => route,
             Err(why) => return unrouted(decision, vec![recipient], why).prospect(),
         };
-        let published = self.published(recipient.mailbox.host()).await;
         let walk = Walk {
             errand: Errand::Probe(watch),
             patience,
             route,
             credentials: self.credentials(recipient.mailbox.host(), route),
-            published: &published,
+            published: &explanation.published,
             until: patience.until(timeouts::ATTEMPT),
             observing: false,
             // As at its first attempt.

@@ -63,6 +63,11 @@ impl Tally {
         self.unknown = Some(failure::ours(Reason::Unreachable, Stage::Connect));
     }
 
+    /// What a host proves less of than the domain has published.
+    pub(super) fn violated(&self) -> Option<&Failure> {
+        self.violated.as_ref()
+    }
+
     /// Whether a host has definitely refused the protection required.
     pub(super) fn hinders(&self) -> bool {
         self.unmet.is_some()

@@ -93,7 +93,7 @@ impl Deliverer {
     ) -> (Board<'a>, Failure) {
         let tried = recipients.iter().all(|recipient| recipient.attempts > 0);
         let clocks = Clocks::new(&decision.treatment, walk.age, tried);
-        let mut board = Board::new(decision, recipients);
+        let mut board = Board::new(decision, walk.published, recipients);
         let configured = Leg::configured(decision, walk.credentials, walk.published);
         let first = Walk {
             observing: decision.observe.is_some(),
@@ -142,6 +142,9 @@ impl Deliverer {
             let tally = self.try_method(walk, *method, &required, board, lane).await;
             if tally.hinders() {
                 board.hinder();
+            }
+            if let Some(failure) = tally.violated() {
+                board.violate(failure.reason);
             }
             board.defer_reached();
             match tally.summary(&clocks, next) {
@@ -238,7 +241,7 @@ impl Deliverer {
             }
             Errand::Probe(_) => {
                 if kept.reaches(required) {
-                    board.met(&kept);
+                    board.met(&kept, walk.published);
                 }
                 kept.hang_up().await;
             }

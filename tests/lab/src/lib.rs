@@ -30,6 +30,7 @@
 //! | --- | --- |
 //! | `dns/` | a resolver whose zones are written in a line each |
 //! | `ca.rs` | a certificate authority |
+//! | `https.rs` | HTTPS servers with what domains publish there |
 //! | `smtp/` | MX hosts with knobs, and servers that follow a script |
 //! | `smuggle.rs` | false ends of messages, for smuggling |
 //! | `client.rs` | a submitting client |
@@ -45,6 +46,7 @@ mod cases;
 mod client;
 mod daemon;
 mod dns;
+mod https;
 mod net;
 mod runtime;
 mod smtp;
@@ -56,6 +58,7 @@ pub use cases::{cases, lines, unescape};
 pub use client::{Client, ClientTls, Reply};
 pub use daemon::Daemon;
 pub use dns::DnsServer;
+pub use https::{Asked, HttpsServer, POLICY_PATH, Page};
 pub use net::{free_port, loopback};
 pub use smtp::{
     Dialog, DialogServer, Intolerance, LenientServer, Received, SmtpBuilder, SmtpServer, Stage,
