@@ -88,13 +88,17 @@ pub(super) fn of_host(
     }
 }
 
-/// Less than the domain has published. It waits, so its code is a temporary one
-/// (RFC 8461 section 5.1).
-pub(super) fn violated(mut failure: Failure) -> Verdict {
+/// Less than the domain has published. It waits (RFC 8461 section 5.1).
+pub(super) fn violated(failure: Failure) -> Verdict {
+    Verdict::Violated(for_now(failure))
+}
+
+/// What waits for now in spite of a definite no, so its code is a temporary one.
+pub(super) fn for_now(mut failure: Failure) -> Failure {
     if let Some(rest) = failure.status.strip_prefix('5') {
         failure.status = format!("4{rest}");
     }
-    Verdict::Violated(failure)
+    failure
 }
 
 fn by_itself(failure: Failure) -> Verdict {
@@ -212,7 +216,7 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         // Other or undefined protocol status.
         Reason::ProtocolError => "4.5.0",
         // Encryption needed.
-        Reason::NoStarttls | Reason::Shortfall => "5.7.10",
+        Reason::NoStarttls | Reason::Shortfall | Reason::PatienceOver => "5.7.10",
         Reason::StarttlsRefused => "4.7.10",
         // Cryptographic algorithm not supported.
         Reason::NoCommonTls | Reason::BelowFloor => "5.7.6",

@@ -66,6 +66,10 @@ pub(super) fn because(reason: Reason) -> &'static str {
             "the connection to the recipient's mail server was protected less well than \
              our rules require"
         }
+        Reason::PatienceOver => {
+            "the recipient's mail server could not be reached over a connection that \
+             protects it as our rules require"
+        }
         Reason::Interrupted => "our mail server was interrupted while sending it",
         Reason::Operator => "the administrators of our mail server took it out of the queue",
     }
@@ -87,7 +91,8 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
         | Reason::StsHost
-        | Reason::Shortfall => {
+        | Reason::Shortfall
+        | Reason::PatienceOver => {
             "Please reach the recipient in another way, and do not send the content over \
              an unprotected channel. The recipient's IT staff can correct this; show them \
              the technical details below."

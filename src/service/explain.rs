@@ -16,6 +16,7 @@ use crate::assurance::Published;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
 use crate::policy::{Question, Trial};
+use crate::types::units::print_duration;
 use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
 
 /// The message in question.
@@ -42,6 +43,8 @@ pub struct Story {
     /// What the configuration prescribes.
     methods: Vec<MethodStory>,
     ending: &'static str,
+    /// When the next method, or the ending, has its turn.
+    waits: WaitsStory,
     /// `[security] observe`: the methods by which it is delivered where the above
     /// would not, which only goes into the record; null: the above is enforced.
     observe: Option<Vec<MethodStory>>,
@@ -57,6 +60,13 @@ pub struct Story {
     /// What the hosts said, if they were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<ProbeStory>,
+}
+
+/// The two clocks.
+#[derive(Debug, Clone, Serialize)]
+struct WaitsStory {
+    fallback_after: String,
+    security_patience: String,
 }
 
 /// One rule's part.
@@ -115,22 +125,22 @@ pub fn explain(
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let domain = case.recipient.domain();
-        let known = kept.as_ref().and_then(Option::as_deref);
-        let sts = sts::cache_knowing(config, domain, known).map_err(|e| e.to_string())?;
+        let kept = kept.as_ref().map(Option::as_deref);
+        let cache = sts::cache_knowing(config, domain, kept);
+        let (sts, known) = cache.map_err(|e| e.to_string())?;
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
         let deliverer = deliverer.holding_to(sts);
         let question = case.question();
-        let asked_daemon = kept.is_some();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation, asked_daemon));
+            return Ok(Story::new(&case.recipient, explanation, known));
         }
         let (explanation, prospect) = deliverer
             .probe(question)
             .await
             .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
         let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation, asked_daemon);
+        let mut story = Story::new(&case.recipient, explanation, known);
         story.probe = Some(probe);
         Ok(story)
     })
@@ -157,7 +167,7 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
-    fn new(recipient: &Mailbox, explanation: Explanation, asked_daemon: bool) -> Self {
+    fn new(recipient: &Mailbox, explanation: Explanation, known: bool) -> Self {
         let published = explanation.published;
         let decision = explanation.decision;
         let route = explanation.route;
@@ -183,6 +193,10 @@ impl Story {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
             },
+            waits: WaitsStory {
+                fallback_after: print_duration(decision.treatment.fallback_after),
+                security_patience: print_duration(decision.treatment.security_patience),
+            },
             rule: decision.rule,
             configuration: decision.configuration,
             route: fixed.map(|fixed| fixed.pattern.clone()),
@@ -193,7 +207,7 @@ impl Story {
                 .into_iter()
                 .map(|host| host_story(host, &published))
                 .collect(),
-            sts: StsStory::new(&published, asked_daemon),
+            sts: StsStory::new(&published, known),
             no_route: route.err().map(|no| NoRouteStory {
                 permanent: no.permanent,
                 reason: no.failure.reason.as_str(),
@@ -280,6 +294,12 @@ impl fmt::Display for Story {
             writeln!(f, "{method}")?;
         }
         writeln!(f, "otherwise: {}", self.ending)?;
+        let waits = &self.waits;
+        writeln!(
+            f,
+            "what comes next waits: {} after acceptance (fallback_after); {} where some hosts don't answer (security_patience)",
+            waits.fallback_after, waits.security_patience
+        )?;
         if let Some(observe) = &self.observe {
             writeln!(
                 f,

@@ -33,6 +33,7 @@ mod spool;
 mod stats;
 mod sts;
 mod sts_story;
+mod tables;
 mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};

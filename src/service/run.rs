@@ -14,6 +14,7 @@ use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::tables::Knowledge;
 use super::test::Tests;
 use super::{ServeError, addresses, control, files, handover, logging, metrics, notify, sts};
 use crate::config::Config;
@@ -25,7 +26,7 @@ use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
-use crate::sys::{Clock, MemoryTable, RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -53,11 +54,11 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
     let (journal, fresh) = open_spool(&config).await?;
+    let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
-    // In memory: after a restart each domain is asked anew.
-    let sts = sts::cache(&config, Arc::new(MemoryTable::default()))?;
-    let _refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
+    let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
     let deliverer = Arc::new(deliverer(&config)?.holding_to(Arc::clone(&sts)));
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
@@ -142,6 +143,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    refreshing.abort();
+    knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");

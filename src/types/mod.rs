@@ -8,8 +8,6 @@
 
 pub mod address;
 pub mod body;
-#[cfg(test)]
-pub(crate) mod dialog_text;
 pub mod envelope;
 pub mod evidence;
 pub mod hand;
@@ -39,7 +37,9 @@ pub use job::{Job, JobRecipient};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
 pub use log::{LogLevel, LogLevelError};
 pub use method::{Ending, Method, MethodsError, MethodsList};
-pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage};
+pub use outcome::{
+    Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage, Waiting,
+};
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use sts::{StsFacts, StsMode, StsSource};

@@ -39,6 +39,7 @@
 )]
 
 mod audit;
+mod clocks;
 mod crash;
 mod damage;
 mod delivery;

@@ -10,7 +10,7 @@ use crate::delivery::failure::Meaning;
 use crate::policy::Decision;
 use crate::types::{
     Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
-    RecipientReport, Remote, Required, Would,
+    RecipientReport, Remote, Required, Waiting, Would,
 };
 
 /// The recipients that share a decision.
@@ -24,6 +24,8 @@ struct Entry<'a> {
     method: Option<Method>,
     evidence: Evidence,
     fate: Option<Fate>,
+    /// What it asks of the queue, if it waits.
+    waiting: Waiting,
     /// A probe found the host that would be given the message.
     met: bool,
     /// What a host that was reached said that another may say otherwise.
@@ -71,6 +73,7 @@ impl Entry<'_> {
         };
         if held_back {
             self.fate = None;
+            self.waiting = Waiting::default();
             self.method = None;
             self.evidence = Evidence {
                 rule: self.evidence.rule.take(),
@@ -100,6 +103,7 @@ impl<'a> Board<'a> {
             method: None,
             evidence: evidence.clone(),
             fate: None,
+            waiting: Waiting::default(),
             met: false,
             last: None,
             violated: false,
@@ -241,8 +245,11 @@ impl<'a> Board<'a> {
     }
 
     /// All who are open wait for another time.
-    pub(super) fn defer(&mut self, failure: &Failure) {
-        self.give_all(&Fate::Deferred(failure.clone()));
+    pub(super) fn defer(&mut self, failure: &Failure, waiting: Waiting) {
+        for entry in self.each_open() {
+            entry.waiting = waiting;
+            entry.fate = Some(Fate::Deferred(failure.clone()));
+        }
     }
 
     /// All who are open are refused.
@@ -285,6 +292,7 @@ impl<'a> Board<'a> {
                 .unwrap_or_else(|| Fate::Deferred(otherwise.clone())),
             method: entry.method,
             evidence: entry.evidence,
+            waiting: entry.waiting,
         });
         reports.collect()
     }

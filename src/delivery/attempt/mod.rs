@@ -6,11 +6,13 @@
 //! time. Called by `queue` through the trait, by `service` to build it.
 
 mod board;
+mod clocks;
 mod explain;
 mod kept;
 mod leg;
 mod open;
 mod probe;
+mod tally;
 mod transact;
 mod walk;
 mod watch;
@@ -34,7 +36,9 @@ use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
 use crate::tls::{ClientTls, RootsError};
-use crate::types::{BoxFuture, Domain, Host, Job, JobRecipient, RecipientReport, Report, Site};
+use crate::types::{
+    BoxFuture, Domain, Host, Job, JobRecipient, RecipientReport, Report, Site, Waiting,
+};
 
 /// Why delivery can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -101,13 +105,22 @@ impl Deliverer {
         self
     }
 
-    /// The job's recipients by what policy decides for them.
+    /// The job's recipients by what policy decides for them, and by whether they
+    /// have been tried before: clocks ask that (`clocks`).
     fn groups<'a>(&self, job: &'a Job) -> Vec<(Decision, Vec<&'a JobRecipient>)> {
         let mut groups: Vec<(Decision, Vec<&JobRecipient>)> = Vec::new();
         for recipient in &job.recipients {
             let question = Question::about(&job.message, &recipient.mailbox);
             let decision = self.policy.decide(&question);
-            match groups.iter_mut().find(|(known, _)| *known == decision) {
+            let is_tried = |recipient: &JobRecipient| recipient.attempts > 0;
+            let fits = |known: &Decision, members: &[&JobRecipient]| {
+                let tried = members.iter().all(|member| is_tried(member));
+                *known == decision && tried == is_tried(recipient)
+            };
+            match groups
+                .iter_mut()
+                .find(|(known, members)| fits(known, members))
+            {
                 Some((_, members)) => members.push(recipient),
                 None => groups.push((decision, vec![recipient])),
             }
@@ -203,6 +216,7 @@ impl Deliverer {
             published,
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
+            age: self.clock.now().since(job.message.received_at),
         }
     }
 }
@@ -211,7 +225,7 @@ impl Deliverer {
 fn nowhere(board: &mut Board<'_>, leg: &Leg<'_>, why: &NoRoute) {
     match why.permanent {
         true => board.end(leg.ending(), &why.failure),
-        false => board.defer(&why.failure),
+        false => board.defer(&why.failure, Waiting::default()),
     }
 }
 

@@ -35,12 +35,14 @@
 //! | `smuggle.rs` | false ends of messages, for smuggling |
 //! | `client.rs` | a submitting client |
 //! | `daemon.rs` | the daemon, as a child process |
+//! | `cases.rs` | the files of `tests/dialogs` |
 //! | `net.rs` | free ports and loopback addresses |
 //! | `wire.rs`, `runtime.rs` | what these stand on: a connection with TLS, the lab's threads |
 
 #![forbid(unsafe_code)]
 
 mod ca;
+mod cases;
 mod client;
 mod daemon;
 mod dns;
@@ -52,6 +54,7 @@ mod smuggle;
 mod wire;
 
 pub use ca::{Ca, Identity, IdentityFiles};
+pub use cases::{cases, lines, unescape};
 pub use client::{Client, ClientTls, Reply};
 pub use daemon::Daemon;
 pub use dns::DnsServer;

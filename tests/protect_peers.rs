@@ -1,0 +1,215 @@
+//! What `protect` makes, opened by other people's software: gpg, gosop and rnp
+//! for OpenPGP. `tests/run` installs them; what is missing is named and skipped.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "protect_support/mod.rs"]
+mod support;
+
+use postern::protect::openpgp::{self, Certificate, Signer};
+use postern::sys::SystemEntropy;
+use support::{MESSAGE, PEER, anna, at_inner, has, is_there, now, part, run};
+
+/// Batch parameters of gpg for the keys that the issue names.
+const KINDS: [(&str, &str); 4] = [
+    (
+        "RSA 2048",
+        "Key-Type: RSA\nKey-Length: 2048\nSubkey-Type: RSA\nSubkey-Length: 2048",
+    ),
+    (
+        "RSA 4096",
+        "Key-Type: RSA\nKey-Length: 4096\nSubkey-Type: RSA\nSubkey-Length: 4096",
+    ),
+    (
+        "Curve25519",
+        "Key-Type: eddsa\nKey-Curve: ed25519\nSubkey-Type: ecdh\nSubkey-Curve: cv25519",
+    ),
+    (
+        "P-256",
+        "Key-Type: ecdsa\nKey-Curve: nistp256\nSubkey-Type: ecdh\nSubkey-Curve: nistp256",
+    ),
+];
+
+struct Gpg(tempfile::TempDir);
+
+impl Gpg {
+    fn new() -> Self {
+        // Its agent's socket needs a short path and a folder of its own.
+        Self(
+            tempfile::Builder::new()
+                .prefix("g")
+                .tempdir_in("/tmp")
+                .unwrap(),
+        )
+    }
+
+    fn run(&self, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String) {
+        let mut all = vec!["--homedir", self.0.path().to_str().unwrap(), "--batch"];
+        all.extend([
+            "--no-tty",
+            "--quiet",
+            "--trust-model",
+            "always",
+            "--status-fd",
+            "2",
+        ]);
+        all.extend(arguments);
+        run("gpg", &all, input)
+    }
+
+    fn make(&self, kind: &str, address: &str) {
+        let parameters =
+            format!("%no-protection\n{kind}\nName-Email: {address}\nExpire-Date: 1y\n%commit\n");
+        let (_, said) = self.run(&["--gen-key"], parameters.as_bytes());
+        assert!(said.contains("KEY_CREATED"), "{said}");
+    }
+
+    fn export(&self, address: &str) -> Vec<u8> {
+        self.run(&["--armor", "--export", address], b"").0
+    }
+
+    fn export_secret(&self, address: &str) -> Vec<u8> {
+        self.run(&["--armor", "--export-secret-keys", address], b"")
+            .0
+    }
+}
+
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        let home = self.0.path().to_str().unwrap();
+        let _ = std::process::Command::new("gpgconf")
+            .args(["--homedir", home, "--kill", "all"])
+            .status();
+    }
+}
+
+/// A message for Anna, signed by the hospital.
+fn make(certificate: &[u8], signer: &[u8]) -> Vec<u8> {
+    let certificate = Certificate::read(certificate).unwrap().remove(0);
+    let usable = certificate.usable_for(&anna(), now()).unwrap();
+    let signer = Signer::read(signer).unwrap();
+    let entropy = SystemEntropy::default();
+    let made = openpgp::protect(MESSAGE, &usable, Some(&signer), now(), &entropy);
+    made.unwrap().octets
+}
+
+#[test]
+fn gpg_opens_and_verifies() {
+    if !is_there("gpg") {
+        return;
+    }
+    for (name, kind) in KINDS {
+        let gpg = Gpg::new();
+        gpg.make(kind, "anna@clinic.example");
+        gpg.make(
+            "Key-Type: eddsa\nKey-Curve: ed25519",
+            "relay@hospital.example",
+        );
+        let signer = gpg.export_secret("relay@hospital.example");
+        let made = make(&gpg.export("anna@clinic.example"), &signer);
+        // The part as another reader of MIME finds it.
+        let (types, encrypted) = part(&made, 1);
+        assert_eq!(types, "multipart/encrypted application/octet-stream");
+        let (content, said) = gpg.run(&["--decrypt"], &encrypted);
+        assert!(
+            said.contains("DECRYPTION_OKAY") && said.contains("GOODSIG"),
+            "{name}: {said}"
+        );
+        at_inner(&content);
+        println!("{PEER} gpg | {name} | decrypts, verifies |");
+    }
+}
+
+#[test]
+fn gosop_opens_and_verifies() {
+    if !is_there("gosop") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, octets: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, octets).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (anna, _) = run("gosop", &["generate-key", "<anna@clinic.example>"], b"");
+    let (relay, _) = run("gosop", &["generate-key", "<relay@hospital.example>"], b"");
+    let certificate = |key: &[u8]| run("gosop", &["extract-cert"], key).0;
+    let (_, encrypted) = part(&make(&certificate(&anna), &relay), 1);
+    let (secret, signed_by) = (file("key", &anna), file("cert", &certificate(&relay)));
+    let verified = folder.path().join("verified");
+    let arguments = [
+        "decrypt",
+        &format!("--verify-with={signed_by}"),
+        &format!("--verify-out={}", verified.display()),
+        &secret,
+    ];
+    let (content, said) = run("gosop", &arguments, &encrypted);
+    // It prints with line ends of its own; gpg and rnp print what there was.
+    let lines = String::from_utf8(content).unwrap().replace('\n', "\r\n");
+    at_inner(lines.as_bytes());
+    let verified = std::fs::read_to_string(verified).unwrap_or_default();
+    assert!(!verified.trim().is_empty(), "{said}");
+    println!("{PEER} gosop | its own key | decrypts, verifies |");
+}
+
+#[test]
+fn rnp_opens_and_verifies() {
+    if !is_there("rnp") || !is_there("gpg") {
+        return;
+    }
+    for (name, kind) in KINDS {
+        let gpg = Gpg::new();
+        gpg.make(kind, "anna@clinic.example");
+        gpg.make(
+            "Key-Type: eddsa\nKey-Curve: ed25519",
+            "relay@hospital.example",
+        );
+        let signer = gpg.export_secret("relay@hospital.example");
+        let (_, encrypted) = part(&make(&gpg.export("anna@clinic.example"), &signer), 1);
+        let home = tempfile::tempdir().unwrap();
+        let home_path = home.path().to_str().unwrap();
+        let keep = |name: &str, octets: &[u8]| {
+            let path = home.path().join(name);
+            std::fs::write(&path, octets).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        for key in [gpg.export_secret("anna@clinic.example"), signer] {
+            let key = keep("key", &key);
+            run(
+                "rnpkeys",
+                &["--homedir", home_path, "--import-keys", &key],
+                b"",
+            );
+        }
+        let (message, opened) = (keep("message", &encrypted), home.path().join("opened"));
+        let arguments = [
+            "--homedir",
+            home_path,
+            "--decrypt",
+            &message,
+            "--output",
+            opened.to_str().unwrap(),
+        ];
+        let (_, said) = run("rnp", &arguments, b"");
+        let content = std::fs::read(&opened).unwrap_or_default();
+        assert!(said.contains("Good signature"), "{name}: {said}");
+        at_inner(&content);
+        println!("{PEER} rnp | {name} | decrypts, verifies |");
+    }
+}
+
+/// What gpg makes may be read back, and what is no certificate may not.
+#[test]
+fn gpgs_keys_are_read() {
+    if !is_there("gpg") {
+        return;
+    }
+    let gpg = Gpg::new();
+    gpg.make(KINDS[2].1, "anna@clinic.example");
+    let binary = gpg.run(&["--export", "anna@clinic.example"], b"").0;
+    assert!(!has(&binary, "BEGIN PGP"));
+    let read = Certificate::read(&binary).unwrap();
+    assert_eq!(read[0].addresses(), [anna()]);
+    let secret = gpg.export_secret("anna@clinic.example");
+    assert!(Certificate::read(&secret).is_err());
+}
