@@ -11,6 +11,7 @@
 //! `service` for the `key` commands.
 
 mod headers;
+pub mod keys;
 pub mod openpgp;
 mod refusal;
 

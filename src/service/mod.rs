@@ -21,6 +21,7 @@ mod handover;
 mod http;
 mod inspect;
 mod json_lines;
+pub mod keys;
 mod logging;
 mod metrics;
 mod notify;

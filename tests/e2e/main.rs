@@ -12,6 +12,7 @@
 //! | `transcript.rs`, `transcripts/` | what the command line says to an operator who errs |
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
+//! | `keys.rs` | recipients' keys in hand: add, list, find, approve, remove |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `smuggling.rs` | that one message stays one, whatever stands for its end, and behind us too |
 //! | `delivery.rs` | that mail arrives as it was handed in |
@@ -45,6 +46,7 @@ mod damage;
 mod delivery;
 mod dsn;
 mod full;
+mod keys;
 mod logging;
 mod metrics;
 mod observe;

@@ -9,11 +9,11 @@ use postern::sys::{Clock, SystemClock};
 use postern::types::{Mailbox, Timestamp};
 
 /// How a line for people begins.
-pub const PEER: &str = "| protect |";
+pub(crate) const PEER: &str = "| protect |";
 
 /// A message with 8-bit text, an attachment and what readers like to change:
 /// blanks and dashes at line ends and starts, dots, From, empty lines at the end.
-pub const MESSAGE: &[u8] = b"Received: from ward by hospital.example; now\r\n\
+pub(crate) const MESSAGE: &[u8] = b"Received: from ward by hospital.example; now\r\n\
     From: Dr Berg <berg@hospital.example>\r\nTo: anna@clinic.example\r\n\
     Bcc: hidden@clinic.example\r\nSubject: your blood test\r\nMIME-Version: 1.0\r\n\
     Content-Type: multipart/mixed; boundary=\"cut\"\r\n\r\n\
@@ -23,24 +23,24 @@ pub const MESSAGE: &[u8] = b"Received: from ward by hospital.example; now\r\n\
     JVBERi0xLjQK\r\n--cut--\r\n\r\n";
 
 /// Its body.
-pub const BODY: &[u8] =
+pub(crate) const BODY: &[u8] =
     b"--cut\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
     H\xc3\xa4moglobin \t\r\n.\r\n..\r\n- dash\r\nFrom here \r\n\r\n\r\n\
     --cut\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n\
     JVBERi0xLjQK\r\n--cut--\r\n\r\n";
 
 /// Whose mail it is.
-pub fn anna() -> Mailbox {
+pub(crate) fn anna() -> Mailbox {
     Mailbox::parse("anna@clinic.example").unwrap()
 }
 
 /// The present: other people's software has a clock of its own.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemClock.now()
 }
 
 /// Whether a program is installed; says so if not.
-pub fn is_there(program: &str) -> bool {
+pub(crate) fn is_there(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {program} >/dev/null")])
         .status()
@@ -52,7 +52,7 @@ pub fn is_there(program: &str) -> bool {
 }
 
 /// Runs a program on an input; gives its output and what it says on stderr.
-pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String) {
+pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String) {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -72,14 +72,14 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String)
 }
 
 /// Whether a text is in octets.
-pub fn has(octets: &[u8], text: &str) -> bool {
+pub(crate) fn has(octets: &[u8], text: &str) -> bool {
     octets.windows(text.len()).any(|w| w == text.as_bytes())
 }
 
 /// The media types of a message and of its part of that number, and the part's
 /// decoded content, as Python's email package reads them. Number 0 of a message
 /// without parts is its body.
-pub fn part(message: &[u8], number: usize) -> (String, Vec<u8>) {
+pub(crate) fn part(message: &[u8], number: usize) -> (String, Vec<u8>) {
     const READER: &str = "\
 import sys, email
 m = email.message_from_bytes(sys.stdin.buffer.read())
@@ -95,7 +95,7 @@ sys.stdout.buffer.write(p.get_payload(decode=True))
 
 /// What was opened is what was sent, with its headers.
 #[track_caller]
-pub fn at_inner(content: &[u8]) {
+pub(crate) fn at_inner(content: &[u8]) {
     assert!(
         content.ends_with(BODY),
         "{}",

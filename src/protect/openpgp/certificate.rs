@@ -126,6 +126,14 @@ impl Certificate {
         self.0.armored().to_vec().map_err(unreadable)
     }
 
+    /// The certificate as it is sent in binary.
+    ///
+    /// # Errors
+    /// As [`Self::to_armored`].
+    pub fn to_binary(&self) -> Result<Vec<u8>, KeyError> {
+        self.0.to_vec().map_err(unreadable)
+    }
+
     /// This certificate with what a newer copy of it adds: user IDs, subkeys,
     /// revocations, longer validity.
     ///

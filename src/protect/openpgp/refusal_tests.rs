@@ -230,8 +230,7 @@ fn certificates_without_an_address_are_not_taken() {
 
 #[test]
 fn a_newer_copy_adds_to_the_old() {
-    let young = for_a_year().generate().unwrap().0;
-    let (old, newer) = (public(&young), public(&revoked_copy(&young)));
+    let (old, newer) = super::testing::revoked_later();
     assert!(old.usable_for(&anna(), now()).is_ok());
     let merged = old.merged_with(newer).unwrap();
     assert_eq!(
@@ -240,21 +239,4 @@ fn a_newer_copy_adds_to_the_old() {
     );
     let stranger = public(&key(CipherSuite::Cv25519));
     assert!(merged.merged_with(stranger).is_err());
-}
-
-fn revoked_copy(cert: &pgp::Cert) -> pgp::Cert {
-    let mut signer = cert
-        .primary_key()
-        .key()
-        .clone()
-        .parts_into_secret()
-        .unwrap()
-        .into_keypair()
-        .unwrap();
-    let packet = pgp::cert::CertRevocationBuilder::new()
-        .set_reason_for_revocation(ReasonForRevocation::KeyCompromised, b"")
-        .unwrap()
-        .build(&mut signer, cert, None)
-        .unwrap();
-    cert.clone().insert_packets(packet).unwrap().0
 }

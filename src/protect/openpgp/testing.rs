@@ -72,6 +72,20 @@ pub(in crate::protect) fn armored(message: &[u8]) -> &[u8] {
     &message[start..start + length + end.len()]
 }
 
+/// A certificate, and a later copy of it that is revoked.
+pub(in crate::protect) fn revoked_later() -> (Certificate, Certificate) {
+    let cert = for_a_year().generate().unwrap().0;
+    let key = cert.primary_key().key().clone();
+    let mut signer = key.parts_into_secret().unwrap().into_keypair().unwrap();
+    let packet = pgp::cert::CertRevocationBuilder::new()
+        .set_reason_for_revocation(pgp::types::ReasonForRevocation::KeyCompromised, b"")
+        .unwrap()
+        .build(&mut signer, &cert, None)
+        .unwrap();
+    let revoked = cert.clone().insert_packets(packet).unwrap().0;
+    (public(&cert), public(&revoked))
+}
+
 struct Reader<'a> {
     key: &'a pgp::Cert,
     signed_by: Option<&'a pgp::Cert>,
