@@ -125,22 +125,22 @@ pub fn explain(
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let domain = case.recipient.domain();
-        let known = kept.as_ref().and_then(Option::as_deref);
-        let sts = sts::cache_knowing(config, domain, known).map_err(|e| e.to_string())?;
+        let kept = kept.as_ref().map(Option::as_deref);
+        let cache = sts::cache_knowing(config, domain, kept);
+        let (sts, known) = cache.map_err(|e| e.to_string())?;
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
         let deliverer = deliverer.holding_to(sts);
         let question = case.question();
-        let asked_daemon = kept.is_some();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation, asked_daemon));
+            return Ok(Story::new(&case.recipient, explanation, known));
         }
         let (explanation, prospect) = deliverer
             .probe(question)
             .await
             .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
         let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation, asked_daemon);
+        let mut story = Story::new(&case.recipient, explanation, known);
         story.probe = Some(probe);
         Ok(story)
     })
@@ -167,7 +167,7 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
-    fn new(recipient: &Mailbox, explanation: Explanation, asked_daemon: bool) -> Self {
+    fn new(recipient: &Mailbox, explanation: Explanation, known: bool) -> Self {
         let published = explanation.published;
         let decision = explanation.decision;
         let route = explanation.route;
@@ -207,7 +207,7 @@ impl Story {
                 .into_iter()
                 .map(|host| host_story(host, &published))
                 .collect(),
-            sts: StsStory::new(&published, asked_daemon),
+            sts: StsStory::new(&published, known),
             no_route: route.err().map(|no| NoRouteStory {
                 permanent: no.permanent,
                 reason: no.failure.reason.as_str(),

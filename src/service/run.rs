@@ -57,8 +57,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
-    let sts = sts::cache(&config, knowledge.table("mta-sts"))?;
-    let _refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
+    let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
     let deliverer = Arc::new(deliverer(&config)?.holding_to(Arc::clone(&sts)));
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
@@ -143,6 +143,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    refreshing.abort();
     knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
