@@ -179,7 +179,7 @@ mod tests {
     fn proof(version: &str, verdict: CertificateVerdict) -> Proof {
         let facts = TlsFacts {
             version: version.into(),
-            cipher: "TLS13_AES_128_GCM_SHA256".into(),
+            cipher: "TLS_AES_128_GCM_SHA256".into(),
             group: "X25519".into(),
             certificate: None,
         };

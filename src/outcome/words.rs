@@ -40,7 +40,7 @@ pub(super) fn because(reason: Reason) -> &'static str {
             "the recipient's mail server could not prove that it is the right one, \
              which our rules require"
         }
-        Reason::CertificateExpired => {
+        Reason::CertificateExpired | Reason::CertificateNotYetValid => {
             "the certificate by which the recipient's mail server proves its identity \
              is not valid at this time"
         }
@@ -88,6 +88,7 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::BelowFloor
         | Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
         | Reason::StsHost

@@ -76,6 +76,7 @@ fn is_of_site(failure: &Failure) -> bool {
             | Reason::BelowFloor
             | Reason::CertificateName
             | Reason::CertificateExpired
+            | Reason::CertificateNotYetValid
             | Reason::CertificateUntrusted
             | Reason::CertificateInvalid
             | Reason::Shortfall

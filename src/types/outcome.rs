@@ -131,7 +131,7 @@ pub enum Reason {
     TlsInterrupted,
     /// The certificate is for other names.
     CertificateName,
-    /// The certificate has expired or is not valid yet.
+    /// The certificate has expired.
     CertificateExpired,
     /// The certificate leads to no trusted root.
     CertificateUntrusted,
@@ -166,6 +166,8 @@ pub enum Reason {
     StsHost,
     /// DNS does not say whether the domain has an MTA-STS policy.
     StsUnknown,
+    /// The certificate is not valid yet.
+    CertificateNotYetValid,
 }
 
 impl Reason {
@@ -205,6 +207,7 @@ impl Reason {
             Self::PatienceOver => "patience-over",
             Self::StsHost => "sts-host",
             Self::StsUnknown => "sts-unknown",
+            Self::CertificateNotYetValid => "certificate-not-yet-valid",
         }
     }
 }

@@ -73,6 +73,11 @@ impl Tally {
         self.violated.as_ref().map(|failure| failure.reason)
     }
 
+    /// What keeps a host from having said whether it takes a message.
+    pub(super) fn unanswered(&self) -> Option<&Failure> {
+        self.violated.as_ref().or(self.unknown.as_ref())
+    }
+
     /// What follows; `next`: the methods that come behind this one.
     pub(super) fn summary(self, clocks: &Clocks, next: &[Method]) -> Summary {
         // Whatever the others say: it waits, and no other method has its turn.

@@ -147,6 +147,7 @@ impl Deliverer {
                 board.violate(reason);
             }
             board.defer_reached();
+            board.end_unsuitable(tally.unanswered());
             match tally.summary(&clocks, next) {
                 _ if board.is_settled() => break,
                 Summary::Defer(failure, waiting) => board.defer(&failure, waiting),

@@ -66,7 +66,7 @@ pub(in crate::ingress) fn account() -> Arc<Account> {
 pub(in crate::ingress) fn secured() -> Secured {
     Secured {
         version: "TLSv1.3".into(),
-        cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        cipher: "TLS_AES_256_GCM_SHA384".into(),
         names: vec![],
     }
 }
