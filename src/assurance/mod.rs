@@ -5,6 +5,13 @@
 //! lowers another (design section 2); an identity counts as proven only with
 //! chain, name and signature; no I/O. Called by `delivery` at each attempt.
 
+mod memory;
+
+pub use memory::{
+    Better, Counts, DomainRecord, ExceptionError, Exceptions, HostRecord, LAPSE, NoMemory,
+    PLAIN_LAPSE, Remembers, TlsMemory, Turn,
+};
+
 use crate::tls::Proof;
 use crate::types::{
     Achieved, AuthenticatedBy, BelowFloor, Demand, Host, Method, Reason, Required, TlsLevel,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Exit, output};
+use super::{Exit, domain, output};
 use crate::config::Config;
 use crate::service;
 use crate::types::Mailbox;
@@ -38,7 +38,8 @@ impl Explain {
             account: self.account,
             listener: self.listener,
         };
-        let story = match service::explain(config, &question, self.probe) {
+        let told = domain::told(config, &question.recipient);
+        let story = match service::explain(config, &question, self.probe, told.as_ref()) {
             Ok(story) => story,
             Err(e) => {
                 output::complain(e);

@@ -17,6 +17,7 @@ mod account;
 mod audit;
 mod check;
 mod daemon;
+mod domain;
 mod explain;
 mod hand;
 mod log;
@@ -63,6 +64,9 @@ enum Command {
     /// Check, export, import the stored mail, and change its master key.
     #[command(subcommand)]
     Spool(spool::Spool),
+    /// Look at what is remembered of recipients' domains, and make exceptions.
+    #[command(subcommand)]
+    Domain(domain::Domain),
     /// Change how much the running daemon logs.
     #[command(subcommand)]
     Log(log::Log),
@@ -120,6 +124,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Queue(queue) => queue.run(&config),
         Command::Audit(audit) => audit.run(&config),
         Command::Spool(spool) => spool.run(&config),
+        Command::Domain(domain) => domain.run(&config),
         Command::Log(log) => log.run(&config),
         Command::Explain(explain) => explain.run(&config),
         Command::Test(test) => test.run(&config),

@@ -13,6 +13,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
     let (methods, tls_level) = read_treatment(&section);
     let observe = section.flag("observe").unwrap_or(false);
+    let probe = section.flag("probe").unwrap_or(true);
     section.finish();
     let default = Treatment {
         methods: methods.unwrap_or_default(),
@@ -39,6 +40,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
         rules,
         dsn_cleartext,
         observe,
+        probe,
     }
 }
 
@@ -94,10 +96,11 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         );
     }
     let (methods, tls_level) = read_treatment(section);
-    if !section.has("methods") && !section.has("tls_level") {
+    let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
+    if !section.has("methods") && !section.has("tls_level") && !refuse_without_tls {
         section.fault(
             section.line(),
-            "the rule does nothing: give it methods or tls_level",
+            "the rule does nothing: give it methods, tls_level or refuse_without_tls",
         );
     }
     section.finish();
@@ -106,5 +109,6 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         when: conditions,
         methods,
         tls_level,
+        refuse_without_tls,
     })
 }

@@ -211,7 +211,7 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::ProtocolError => "4.5.0",
         // Encryption needed.
         Reason::NoStarttls | Reason::Shortfall => "5.7.10",
-        Reason::StarttlsRefused => "4.7.10",
+        Reason::StarttlsRefused | Reason::TlsRemembered => "4.7.10",
         // Cryptographic algorithm not supported.
         Reason::NoCommonTls | Reason::BelowFloor => "5.7.6",
         // Cryptographic failure.

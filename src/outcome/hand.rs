@@ -61,6 +61,7 @@ impl Outcome {
             events: events.collect(),
             changes,
             messages: Vec::new(),
+            learnt: None,
         }
     }
 
@@ -90,6 +91,8 @@ impl Outcome {
                     evidence: Evidence::default(),
                 })
                 .collect(),
+            learnt: None,
+            waiver: None,
         };
         let decide = |attempts| Decision {
             verdict: Verdict::Bounced,

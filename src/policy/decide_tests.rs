@@ -17,6 +17,7 @@ fn rule(name: &str, when: Conditions) -> Rule {
         when,
         methods: None,
         tls_level: None,
+        refuse_without_tls: false,
     }
 }
 
@@ -206,6 +207,7 @@ fn unset_parts_are_those_of_security() {
         rules: vec![rule("r", Conditions::default())],
         dsn_cleartext: false,
         observe: false,
+        probe: false,
     };
     let recipient = mailbox("bob@b.example");
     let question = Question {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub dsn_cleartext: bool,
     /// `[security] observe`: what is prescribed goes into the record alone.
     pub observe: bool,
+    /// `[security] probe`: domains that mail goes to are looked at daily.
+    pub probe: bool,
 }
 
 /// What a rule or `[security]` prescribes.
@@ -55,6 +57,8 @@ pub struct Rule {
     pub methods: Option<MethodsList>,
     /// Its level; `None`: that of `[security]`.
     pub tls_level: Option<TlsLevel>,
+    /// Recipients whose domain is known not to do TLS are refused at RCPT.
+    pub refuse_without_tls: bool,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if

@@ -237,6 +237,8 @@ fn waiting(stored: &Stored, job: &Job, at: Timestamp, why: &Failure) -> Report {
                 evidence: Evidence::default(),
             })
             .collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 

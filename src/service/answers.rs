@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::export::Exports;
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::stats::Surveyed;
 use super::test::Tests;
@@ -25,6 +26,7 @@ pub(super) struct Answers {
     pub(super) surveyed: Surveyed,
     pub(super) tests: Tests,
     pub(super) exports: Exports,
+    pub(super) domains: Domains,
 }
 
 impl Answers {
@@ -40,6 +42,7 @@ impl Answers {
             }
             // The socket's business: it is a stream, not one answer.
             Request::SpoolExport => Err("an export can't be asked for in this way".to_owned()),
+            Request::Domain { order } => self.domain(order, actor).await,
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);
                 self.log.set(level, span).map(|()| Answer::Done)

@@ -5,15 +5,18 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::domain::AsTold;
 use super::probe::ProbeStory;
 use super::run::deliverer;
 use crate::config::Config;
-use crate::delivery::{Explanation, Hop};
+use crate::control::DomainView;
+use crate::delivery::{Deliverer, Explanation, Hop};
 use crate::policy::{Question, Trial};
-use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
+use crate::types::{Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required};
 
 /// The message in question.
 #[derive(Debug, Clone)]
@@ -42,6 +45,11 @@ pub struct Story {
     /// `[security] observe`: the methods by which it is delivered where the above
     /// would not, which only goes into the record; null: the above is enforced.
     observe: Option<Vec<MethodStory>>,
+    /// What is remembered of the domain forbids `cleartext`: `encrypted`, or
+    /// `excepted` where an operator's exception lets it all the same; null: nothing.
+    memory: Option<&'static str>,
+    /// Who made the exception, until when and why.
+    exception: Option<String>,
     /// The `domain` of the fixed route that replaces MX.
     route: Option<String>,
     logs_in: bool,
@@ -91,31 +99,48 @@ struct NoRouteStory {
 }
 
 /// Asks policy and DNS with the configuration in the file, as delivery would; with
-/// `probe`, also the hosts.
+/// `probe`, also the hosts. `told` is what a daemon remembers of the domain.
 ///
 /// # Errors
 /// What can't be set up, in words.
-pub fn explain(config: &Config, case: &Case, probe: bool) -> Result<Story, String> {
+pub fn explain(
+    config: &Config,
+    case: &Case,
+    probe: bool,
+    told: Option<&DomainView>,
+) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
-        let deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        let mut deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        if let (Some(view), Some(domain)) = (told, case.recipient.host().domain()) {
+            deliverer = deliverer.remembering(Arc::new(AsTold::of(domain, view)));
+        }
         let question = case.question();
         if !probe {
             let explanation = deliverer.explain(question).await;
             return Ok(Story::new(&case.recipient, explanation));
         }
-        let (explanation, prospect) = deliverer
-            .probe(question)
-            .await
-            .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
-        let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation);
-        story.probe = Some(probe);
-        Ok(story)
+        Ok(probe_with(&deliverer, case).await?.0)
     })
+}
+
+/// What would happen, by asking the hosts, and what was learnt of them.
+pub(super) async fn probe_with(
+    deliverer: &Deliverer,
+    case: &Case,
+) -> Result<(Story, Option<Learnt>), String> {
+    let (explanation, mut prospect) = deliverer
+        .probe(case.question())
+        .await
+        .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
+    let learnt = prospect.learnt.take();
+    let probe = ProbeStory::new(&explanation, prospect);
+    let mut story = Story::new(&case.recipient, explanation);
+    story.probe = Some(probe);
+    Ok((story, learnt))
 }
 
 impl Case {
@@ -163,6 +188,15 @@ impl Story {
             ending: match decision.treatment.methods.ending() {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
+            },
+            memory: match &explanation.remembered {
+                Remembered::Nothing => None,
+                Remembered::Encrypted => Some("encrypted"),
+                Remembered::Waived(_) => Some("excepted"),
+            },
+            exception: match &explanation.remembered {
+                Remembered::Waived(waiver) => Some(waiver.note()),
+                _ => None,
             },
             rule: decision.rule,
             configuration: decision.configuration,
@@ -251,6 +285,14 @@ impl fmt::Display for Story {
             writeln!(f, "{method}")?;
         }
         writeln!(f, "otherwise: {}", self.ending)?;
+        match (&self.exception, self.memory) {
+            (Some(exception), _) => writeln!(f, "its hosts did TLS before, but: {exception}")?,
+            (None, Some(_)) => writeln!(
+                f,
+                "its hosts did TLS before (postern domain show): cleartext is passed over, and it waits"
+            )?,
+            (None, None) => {}
+        }
         if let Some(observe) = &self.observe {
             writeln!(
                 f,

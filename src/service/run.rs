@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::answers::Answers;
 use super::export::Exports;
+use super::learning::{self, Domains, Sink};
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
@@ -26,6 +27,7 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::types::Learnt;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -52,11 +54,15 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (journal, fresh) = open_spool(&config).await?;
+    let (learnt_to, learnt) = learning::channel();
+    let (journal, fresh) = open_spool(&config, learnt_to).await?;
     let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
-    let deliverer = Arc::new(deliverer(&config)?);
+    let memory = learning::memory(&config, &knowledge).await;
+    let deliverer = Arc::new(deliverer(&config)?.remembering(memory.clone()));
+    let domains = Domains::new(&config, memory, Arc::clone(&deliverer), clock.clone());
+    let learning = domains.start(learnt);
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
         clock.clone(),
@@ -74,6 +80,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: Arc::clone(&store),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        foresight: Arc::new(domains.clone()),
     };
     let ingress = Ingress::serve(sockets, &config.ingress, ports, stopping.clone())?;
     let for_metrics = metrics::bind(config.metrics).await?;
@@ -97,6 +104,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         surveyed: Default::default(),
         tests: tests.clone(),
         exports: Exports::new(Arc::clone(&journal)),
+        domains: domains.clone(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -105,6 +113,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         observing: observing.clone(),
         reloads: Arc::clone(&figures),
         log: log.clone(),
+        domains: domains.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
@@ -127,6 +136,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         observing,
         figures,
         log,
+        domains,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
@@ -137,6 +147,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    learning.finish().await;
     knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
@@ -182,9 +193,12 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 }
 
 /// Opens the spool and tells what it found.
-async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
+async fn open_spool(
+    config: &Config,
+    learnt: mpsc::Sender<Learnt>,
+) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
     let config = config.clone();
-    let opening = tokio::task::spawn_blocking(move || open_journal(&config));
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(learnt)));
     let (store, fresh, opened) = opening
         .await
         .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
@@ -199,8 +213,9 @@ async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver
 /// [`ServeError::Audit`] or [`ServeError::Spool`].
 pub(super) fn open_journal(
     config: &Config,
+    learnt: Option<mpsc::Sender<Learnt>>,
 ) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
-    let events = AuditLog::open(
+    let audit = AuditLog::open(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         &SystemEntropy::default(),
@@ -211,7 +226,7 @@ pub(super) fn open_journal(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         Arc::new(SystemEntropy::default()),
-        Box::new(events),
+        Box::new(Sink { audit, learnt }),
     )?)
 }
 

@@ -50,7 +50,6 @@ impl Knowledge {
     }
 
     /// The table of a name: small letters and hyphens.
-    #[allow(dead_code)] // the first room to keep something takes this away
     pub(super) fn table(&self, name: &'static str) -> Arc<dyn Table> {
         match &self.tables {
             Some(tables) => tables.table(name),
@@ -75,7 +74,6 @@ impl Knowledge {
 ///
 /// # Errors
 /// Why they can't be read, and what to do.
-#[allow(dead_code)]
 pub(super) fn copy(config: &Config) -> Result<TablesCopy, crate::spool::OpenError> {
     if !config.spool.folder.join("tables.key").exists() {
         return Ok(TablesCopy::default());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Method, QueueId, Timestamp};
+use super::{Evidence, Learnt, Method, QueueId, Timestamp, Waiver};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -158,6 +158,9 @@ pub enum Reason {
     Interrupted,
     /// An operator did it by hand.
     Operator,
+    // Appended: the journal keeps reasons by their place.
+    /// The domain's hosts are known to offer TLS, so it does not go without.
+    TlsRemembered,
 }
 
 impl Reason {
@@ -194,6 +197,7 @@ impl Reason {
             Self::Shortfall => "shortfall",
             Self::Interrupted => "interrupted",
             Self::Operator => "operator",
+            Self::TlsRemembered => "tls-remembered",
         }
     }
 }
@@ -254,4 +258,8 @@ pub struct Report {
     pub at: Timestamp,
     /// One entry for each recipient of the job.
     pub recipients: Vec<RecipientReport>,
+    /// What was learnt on the way.
+    pub learnt: Option<Learnt>,
+    /// The operator's exception by which `cleartext` had its turn, if it took one.
+    pub waiver: Option<Waiver>,
 }

@@ -17,6 +17,7 @@
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `test_message.rs` | what `postern test` tells, and what it sends |
 //! | `undeliverable.rs` | what senders are told when it does not |
+//! | `domain.rs` | that a domain which did TLS gets no cleartext, and what operators see and do |
 //! | `observe.rs` | that `[security] observe` delivers past the configuration and tells what that would have done |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
@@ -41,6 +42,7 @@ mod audit;
 mod crash;
 mod damage;
 mod delivery;
+mod domain;
 mod dsn;
 mod full;
 mod logging;

@@ -9,7 +9,7 @@ use super::Deliverer;
 use super::leg::Leg;
 use crate::delivery::{Hop, NoRoute, Route};
 use crate::policy::{Decision, Question, RuleTrial};
-use crate::types::{Failure, Method, Required};
+use crate::types::{Failure, Method, Remembered, Required};
 
 /// The way of one recipient, as it stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Explanation {
     pub observed: Option<Vec<(Method, Required)>>,
     /// Whether the route logs in.
     pub logs_in: bool,
+    /// What is remembered of the domain.
+    pub remembered: Remembered,
     /// Where it goes.
     pub route: Result<Route, NoRoute>,
     /// The addresses of the route's hosts, in the order tried, or why there are
@@ -53,6 +55,10 @@ impl Deliverer {
             observed: observed.map(|leg| leg.all_required()),
             trials: self.policy.explain(&question),
             logs_in: credentials.is_some(),
+            remembered: match &route {
+                Ok(route) => self.remembered(host, route),
+                Err(_) => Remembered::Nothing,
+            },
             decision,
             route,
             hosts,

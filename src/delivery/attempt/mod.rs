@@ -9,6 +9,7 @@ mod board;
 mod explain;
 mod kept;
 mod leg;
+mod notes;
 mod open;
 mod probe;
 mod transact;
@@ -23,18 +24,19 @@ use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
 use self::leg::Leg;
+use self::notes::Notes;
 pub use self::probe::Prospect;
 use self::walk::{Errand, Walk};
 pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
 use super::timeouts::{self, Patience};
 use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
-use crate::assurance::Published;
+use crate::assurance::{NoMemory, Published, Remembers};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
 use crate::tls::{ClientTls, RootsError};
-use crate::types::{BoxFuture, Host, Job, JobRecipient, RecipientReport, Report, Site};
+use crate::types::{BoxFuture, Host, Job, JobRecipient, RecipientReport, Remembered, Report, Site};
 
 /// Why delivery can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,7 @@ pub struct Deliverer {
     entropy: Arc<dyn Entropy>,
     router: Router,
     tls: ClientTls,
+    memory: Arc<dyn Remembers>,
 }
 
 impl std::fmt::Debug for Deliverer {
@@ -88,7 +91,29 @@ impl Deliverer {
             dialler,
             clock,
             entropy,
+            memory: Arc::new(NoMemory),
         })
+    }
+
+    /// The same with a memory of what domains did before.
+    #[must_use]
+    pub fn remembering(self, memory: Arc<dyn Remembers>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Whether an operator's route replaces the MX hosts of `host`.
+    #[must_use]
+    pub fn has_route(&self, host: &Host) -> bool {
+        self.router.is_fixed(host)
+    }
+
+    /// What is remembered of the domain; nothing where a fixed route names hosts
+    /// that are not its own.
+    fn remembered(&self, host: &Host, route: &Route) -> Remembered {
+        match (host, &route.fixed) {
+            (Host::Domain(domain), None) => self.memory.regard(domain, self.clock.now()),
+            _ => Remembered::Nothing,
+        }
     }
 
     /// The job's recipients by what policy decides for them.
@@ -119,6 +144,8 @@ impl Deliverer {
             site,
             at: self.clock.now(),
             recipients,
+            learnt: None,
+            waiver: None,
         }
     }
 
@@ -137,12 +164,16 @@ impl Deliverer {
 
     async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
         let published = self.published(&job.host).await;
+        let remembered = self.remembered(&job.host, route);
+        let notes = Notes::default();
         let walk = Walk {
             errand: Errand::Deliver(job),
             patience: Patience::DELIVERY,
             route,
             credentials: self.credentials(&job.host, route),
             published: &published,
+            remembered: &remembered,
+            notes: &notes,
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
         };
@@ -151,7 +182,14 @@ impl Deliverer {
             let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
             reports.extend(board.reports(&last));
         }
-        self.report(job, Some(route.site.clone()), reports)
+        let report = self.report(job, Some(route.site.clone()), reports);
+        let (learnt, waiver) = notes.into_learnt(&job.host, report.at, false);
+        Report {
+            // A route's hosts are the operator's choice and say nothing of the domain.
+            learnt: learnt.filter(|_| route.fixed.is_none()),
+            waiver,
+            ..report
+        }
     }
 }
 

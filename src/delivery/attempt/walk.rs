@@ -15,6 +15,7 @@ use super::Deliverer;
 use super::board::Board;
 use super::kept::Kept;
 use super::leg::Leg;
+use super::notes::Notes;
 use super::open::Purpose;
 use super::transact::transact;
 use super::watch::Watch;
@@ -25,7 +26,7 @@ use crate::delivery::timeouts::{self, Patience};
 use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
 use crate::types::{
-    AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Required, Stage,
+    AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Remembered, Required, Stage,
 };
 
 /// What all hosts together say about a method.
@@ -102,6 +103,10 @@ pub(super) struct Walk<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// What the recipients' domain publishes.
     pub(super) published: &'a Published,
+    /// What is remembered of it.
+    pub(super) remembered: &'a Remembered,
+    /// What is learnt on the way.
+    pub(super) notes: &'a Notes,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
     /// Whether this list is only observed, so that what a kept connection says of
@@ -172,12 +177,20 @@ impl Deliverer {
     ) -> Failure {
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
         let mut cleartext_shut = None;
+        let mut barred = None;
         for method in leg.methods() {
             if board.is_settled() {
                 break;
             }
             if let (Method::Cleartext, Some(reason)) = (method, cleartext_shut) {
                 board.pass_over(*method, reason);
+                continue;
+            }
+            if *method == Method::Cleartext
+                && let Some(failure) = bar(walk)
+            {
+                board.pass_over(*method, failure.reason);
+                barred = Some(failure);
                 continue;
             }
             let required = leg.required(*method);
@@ -202,6 +215,11 @@ impl Deliverer {
                 }
             }
         }
+        // What did TLS before is likely to do it again: it waits.
+        if let Some(failure) = barred {
+            board.defer(&failure);
+            last = failure;
+        }
         board.end(leg.ending(), &last);
         last
     }
@@ -225,6 +243,7 @@ impl Deliverer {
             until: walk.until,
             patience: walk.patience,
             watch: walk.watch(),
+            notes: walk.notes,
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
@@ -333,6 +352,16 @@ async fn keep(lane: &mut Lane, after: Option<Box<Kept>>) {
     {
         former.hang_up().await;
     }
+}
+
+/// Why `cleartext` has no turn to a domain that is remembered as encrypted; an
+/// exception that lets it is noted.
+fn bar(walk: &Walk<'_>) -> Option<Failure> {
+    if let Remembered::Waived(waiver) = walk.remembered {
+        walk.notes.waived(waiver);
+    }
+    let barred = walk.remembered.forbids_cleartext();
+    barred.then(|| failure::ours(Reason::TlsRemembered, Stage::StartTls))
 }
 
 /// Why `cleartext` has no turn after `tls` was unmet; `None` if it has one.

@@ -83,6 +83,11 @@ impl Router {
         self.fixed.find(host)?.credentials()
     }
 
+    /// Whether an operator's route says where mail for `host` goes.
+    pub(super) fn is_fixed(&self, host: &Host) -> bool {
+        self.fixed.find(host).is_some()
+    }
+
     fn literal(&self, ip: IpAddr) -> Route {
         let host = Host::Literal(ip);
         Route {

@@ -194,6 +194,7 @@ async fn recipients_go_by_their_own_rules() {
         },
         methods: Some(MethodsList::parse(&["tls", "cleartext"]).unwrap()),
         tls_level: None,
+        refuse_without_tls: false,
     });
     let report = world.attempt(&["strict", "lax", "other"]).await;
     let dropped = "dropped no-starttls 5.7.10";

@@ -36,6 +36,7 @@ async fn e27_a_kept_connection_needs_a_permit_for_this_message() {
         },
         methods: None,
         tls_level: Some(TlsLevel::Authenticated),
+        refuse_without_tls: false,
     });
     let (deliverer, _) = world.deliverer();
     let mut lane = Lane::default();
