@@ -11,7 +11,7 @@ use postern::assurance::sts::{Policy, find_record, parse_record};
 use postern::ingress::accounts::Account;
 use postern::ingress::admission::SenderPattern;
 use postern::ingress::auth::Verdict;
-use postern::ingress::session::{Action, Answer, Rules, Secured, Session};
+use postern::ingress::session::{Action, Answer, Rules, Secured, Session, Sight};
 use postern::ingress::{Limits, Listener, ListenerKind};
 use postern::message::{self, HeaderCollector, TraceContext};
 use postern::protect;
@@ -330,6 +330,7 @@ fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told 
         require_both: false,
         client_roots: vec![],
         sender_domains: vec![clinic],
+        refuse_without_tls: false,
     };
     let rules = Rules {
         hostname: Domain::parse("relay.example").expect("a domain"),
@@ -341,6 +342,7 @@ fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told 
             recipients: 3,
             ..Limits::default()
         },
+        foresight: Sight::default(),
     };
     let mut session = Session::new(Arc::new(rules), CLIENT.into(), None);
     let (mut told, mut body) = (Told::default(), Vec::new());

@@ -11,6 +11,13 @@ pub mod sts;
 
 pub use published::Published;
 
+mod memory;
+
+pub use memory::{
+    Better, Counts, DomainRecord, ExceptionError, Exceptions, HostRecord, LAPSE, NoMemory,
+    PLAIN_LAPSE, Remembers, TlsMemory, Turn,
+};
+
 use crate::tls::Proof;
 use crate::types::{
     Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,

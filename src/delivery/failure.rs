@@ -220,7 +220,7 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::ProtocolError => "4.5.0",
         // Encryption needed.
         Reason::NoStarttls | Reason::Shortfall | Reason::PatienceOver => "5.7.10",
-        Reason::StarttlsRefused => "4.7.10",
+        Reason::StarttlsRefused | Reason::TlsRemembered => "4.7.10",
         // Cryptographic algorithm not supported.
         Reason::NoCommonTls | Reason::BelowFloor => "5.7.6",
         // Other or undefined security status: what is published is not fulfilled, or

@@ -71,6 +71,10 @@ pub(super) fn because(reason: Reason) -> &'static str {
              protects it as our rules require"
         }
         Reason::Interrupted => "our mail server was interrupted while sending it",
+        Reason::TlsRemembered => {
+            "the recipient's mail server does not offer an encrypted connection, as it \
+             always did before"
+        }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
     }
 }
@@ -93,6 +97,7 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::CertificateInvalid
         | Reason::StsHost
         | Reason::Shortfall
+        | Reason::TlsRemembered
         | Reason::PatienceOver => {
             "Please reach the recipient in another way, and do not send the content over \
              an unprotected channel. The recipient's IT staff can correct this; show them \

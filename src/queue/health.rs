@@ -119,6 +119,8 @@ mod tests {
             site: None,
             at: Timestamp::from_micros(0),
             recipients: recipients.collect(),
+            learnt: None,
+            waiver: None,
         }
     }
 

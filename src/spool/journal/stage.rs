@@ -96,12 +96,17 @@ impl<'a> Stage<'a> {
                 let result = self.part(id, number, &pieces, is_carried);
                 self.note(result, reply, |part, reply| Staged::Part { part, reply });
             }
-            Job::Settle { settlement, reply } => {
+            Job::Settle {
+                mut settlement,
+                reply,
+            } => {
+                let learnt = settlement.learnt.take();
                 let result = self.settle(settlement);
                 self.note(result, reply, |(at, events, fresh), reply| {
                     Staged::Settled {
                         at,
                         events,
+                        learnt,
                         fresh,
                         reply,
                     }
