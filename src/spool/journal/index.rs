@@ -20,6 +20,8 @@ use super::sealer::Sealer;
 
 /// Octets that sled may use for its cache.
 const CACHE: u64 = 32 << 20;
+/// The same while a copy is made, which is written from its beginning to its end.
+const COPY_CACHE: u64 = 4 << 20;
 
 /// The index is not to be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +105,7 @@ impl Index {
         entropy: &dyn Entropy,
     ) -> Result<Self, IndexError> {
         Ok(Self(Arc::new(Base {
-            db: open_database(folder)?,
+            db: open_database(folder, CACHE)?,
             overlay: RwLock::default(),
             sealer: Sealer::new(key, entropy)?,
             copy: Mutex::default(),
@@ -115,7 +117,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`]: of the copy alone.
     pub(super) fn begin_copy(&self, folder: &Path) -> Result<(), IndexError> {
-        let copy = Copy::new(open_database(folder)?);
+        let copy = Copy::new(open_database(folder, COPY_CACHE)?);
         *self.0.copy() = Some(copy);
         Ok(())
     }
@@ -368,10 +370,10 @@ impl Base {
     }
 }
 
-fn open_database(folder: &Path) -> Result<sled::Db, IndexError> {
+fn open_database(folder: &Path, cache: u64) -> Result<sled::Db, IndexError> {
     let config = sled::Config::new()
         .path(folder)
-        .cache_capacity(CACHE)
+        .cache_capacity(cache)
         // Flushed by the keeper, together with the checkpoint.
         .flush_every_ms(None);
     calm(|| config.open())

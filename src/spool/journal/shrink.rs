@@ -19,7 +19,7 @@ use super::index::{Index, IndexError};
 /// Octets that the file may always have ...
 const SPARE: u64 = 16 << 20;
 /// ... and for each message and each recipient that waits.
-const EACH: u64 = 1024;
+const EACH: u64 = 2048;
 /// How long one step copies.
 const STEP: Duration = Duration::from_millis(50);
 
