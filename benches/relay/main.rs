@@ -11,8 +11,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod cases;
+mod contender;
+mod exim;
+mod group;
 mod measure;
 mod message;
+mod opensmtpd;
 mod options;
 mod postern;
 mod postfix;

@@ -34,6 +34,7 @@
 //! | `smuggle.rs` | false ends of messages, for smuggling |
 //! | `client.rs` | a submitting client |
 //! | `daemon.rs` | the daemon, as a child process |
+//! | `mta/` | other people's mail servers, from unpacked packages |
 //! | `net.rs` | free ports and loopback addresses |
 //! | `wire.rs`, `runtime.rs` | what these stand on: a connection with TLS, the lab's threads |
 
@@ -43,6 +44,7 @@ mod ca;
 mod client;
 mod daemon;
 mod dns;
+pub mod mta;
 mod net;
 mod runtime;
 mod smtp;
