@@ -11,9 +11,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod cases;
+mod contender;
+mod exim;
+mod group;
 mod growth;
 mod measure;
 mod message;
+mod opensmtpd;
 mod options;
 mod parts;
 mod postern;

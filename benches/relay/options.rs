@@ -97,6 +97,8 @@ impl Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Peer {
     Postfix,
+    Exim,
+    Opensmtpd,
 }
 
 /// The parts of the benchmark that are processes of their own.

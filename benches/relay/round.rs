@@ -2,39 +2,21 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use postern_lab::{Ca, Daemon};
+use postern_lab::Ca;
 
 use crate::cases::{CASES, Case};
-use crate::measure::{Memory, flushes, used};
+use crate::contender::{Contender, Server};
+use crate::group::Group;
+use crate::measure::{Memory, Used, flushes, tree, used};
 use crate::message;
-use crate::options::{Load, Options, Peer, Setup};
+use crate::options::{Load, Options, Setup};
 use crate::parts::Sink;
-use crate::postfix::Postfix;
-use crate::report::{Figures, HEADINGS, line, ratio};
+use crate::report::{Figures, HEADINGS, line, line_without, ratio};
 
 /// Where a domain's mail goes: the sink, at one of its loopback addresses.
 pub(crate) type Site = SocketAddr;
-
-/// A server with this name under test; without one the source sends to the sink itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contender {
-    Nobody,
-    Postern,
-    Peer(Peer),
-}
-
-impl Contender {
-    fn name(self) -> String {
-        match self {
-            Contender::Nobody => "(none)".to_owned(),
-            Contender::Postern => "Postern".to_owned(),
-            Contender::Peer(Peer::Postfix) => format!("Postfix {}", Postfix::version()),
-        }
-    }
-}
 
 /// Runs what the options ask for, and prints it.
 pub(crate) fn run_all(options: &Options) {
@@ -66,18 +48,28 @@ pub(crate) fn run_all(options: &Options) {
         let mut rounds = vec![Vec::new(); contenders.len()];
         for _ in 0..options.rounds.max(1) {
             for (contender, figures) in contenders.iter().zip(&mut rounds) {
-                figures.push(run(options, case, *contender));
+                if contender.cannot(case).is_none() {
+                    figures.push(run(options, case, *contender));
+                }
             }
         }
-        let medians: Vec<Figures> = rounds
+        let medians: Vec<Option<Figures>> = rounds
             .iter()
             .map(|rounds| Figures::median(rounds))
             .collect();
         for (contender, figures) in contenders.iter().zip(&medians) {
-            println!("{}", line(case, &contender.name(), figures));
+            match (figures, contender.cannot(case)) {
+                (Some(figures), _) => println!("{}", line(case, &contender.name(), figures)),
+                (None, why) => {
+                    let why = why.unwrap_or_default();
+                    println!("{}", line_without(case, &contender.name(), why));
+                }
+            }
         }
         for (contender, theirs) in contenders.iter().zip(&medians).skip(2) {
-            ratios.push(ratio(case, &contender.name(), &medians[1], theirs));
+            if let (Some(ours), Some(theirs)) = (&medians[1], theirs) {
+                ratios.push(ratio(case, &contender.name(), ours, theirs));
+            }
         }
     }
     println!();
@@ -111,59 +103,6 @@ pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores, {model}, Linux {}", kernel.trim())
-}
-
-/// The server, while it runs.
-enum Server {
-    Postern(Box<Daemon>),
-    Postfix(Postfix),
-}
-
-impl Server {
-    fn start(
-        options: &Options,
-        ca: &Ca,
-        case: &Case,
-        contender: Contender,
-        listen: SocketAddr,
-        sites: &[Site],
-    ) -> Option<Server> {
-        let binary = options.postern();
-        Some(match contender {
-            Contender::Nobody => return None,
-            Contender::Postern => Server::Postern(Box::new(crate::postern::start(
-                &binary, ca, case, listen, sites,
-            ))),
-            Contender::Peer(Peer::Postfix) => {
-                Server::Postfix(Postfix::start(ca, case, listen, sites, &options.postfix))
-            }
-        })
-    }
-
-    fn pid(&self) -> u32 {
-        match self {
-            Server::Postern(daemon) => daemon.pid().expect("the daemon is running"),
-            Server::Postfix(postfix) => postfix.pid(),
-        }
-    }
-
-    fn folder(&self) -> &Path {
-        match self {
-            Server::Postern(daemon) => daemon.dir(),
-            Server::Postfix(postfix) => postfix.folder.path(),
-        }
-    }
-
-    /// Leaves the folder behind, and says where.
-    fn keep(self) {
-        let kept = self.folder().with_extension("kept");
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(self.folder())
-            .arg(&kept)
-            .status();
-        println!("kept {}: {copied:?}", kept.display());
-    }
 }
 
 /// One case with one contender.
@@ -231,13 +170,16 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
         .map_or(folder.path(), Server::folder)
         .to_owned();
     let memory = Memory::watch(watched);
+    let group = server.as_ref().and_then(|_| Group::of(&tree(watched)));
+    let cpu_of = |used: Used| group.as_ref().and_then(Group::cpu).unwrap_or(used.cpu);
     let (before, sink_before, flushed) = (used(watched), used(sink.pid()), flushes(&place));
-    let own_before = used(std::process::id());
+    let (own_before, cpu_before) = (used(std::process::id()), cpu_of(before));
     let begun = Instant::now();
     let sent = source(warm, messages);
     let took = sink.wait(case.taken(0, warm + messages) * case.recipients);
     let seconds = (took - begun).as_secs_f64();
     let (after, sink_after) = (used(watched), used(sink.pid()));
+    let cpu = cpu_of(after) - cpu_before;
     assert_eq!(
         (sent.accepted, sent.refused),
         (messages, 0),
@@ -255,7 +197,7 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
         delivered: case.taken(warm, messages) as f64 / seconds,
         p50: sent.p50,
         p99: sent.p99,
-        cpu: server.as_ref().map_or(0.0, |_| after.cpu - before.cpu) / thousands,
+        cpu: server.as_ref().map_or(0.0, |_| cpu) / thousands,
         cpu_load: (sink_cpu + source_cpu) / thousands,
         memory: memory.peak() as f64 / 1024.0,
         written: server

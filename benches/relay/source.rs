@@ -8,11 +8,12 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 use crate::message;
@@ -33,10 +34,19 @@ pub(crate) struct Sent {
     pub(crate) p99: f64,
 }
 
+/// How often a connection is tried at most, how long it may take to be greeted, and the pause
+/// before the next try.
+const OPENINGS: u32 = 100;
+const OPENING_MAX: Duration = Duration::from_secs(2);
+const OPENING_PAUSE: Duration = Duration::from_millis(50);
+/// How many are opened at once where each is kept: OpenSMTPD listens with a backlog of five, and
+/// what the system drops behind that (with SYN cookies) waits for a greeting for ever.
+const OPENING_TOGETHER: usize = 4;
+
 /// One process's work: sends, and prints a [`Sent`] as JSON.
 pub(crate) fn run(load: &Load) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .expect("a runtime can be built");
     let sent = runtime.block_on(send(load.clone()));
@@ -49,6 +59,7 @@ struct Shared {
     next: AtomicU64,
     text: Vec<u8>,
     tls: Option<TlsConnector>,
+    opening: Semaphore,
 }
 
 async fn send(load: Load) -> Sent {
@@ -56,6 +67,7 @@ async fn send(load: Load) -> Sent {
         next: AtomicU64::new(load.first),
         text: message::text(load.size),
         tls: load.roots.as_deref().map(connector),
+        opening: Semaphore::new(OPENING_TOGETHER),
         load,
     });
     let begun = Instant::now();
@@ -88,8 +100,7 @@ async fn connection(shared: Arc<Shared>) -> Vec<u32> {
     let end = shared.load.first + shared.load.messages;
     let mut next = shared.next.fetch_add(1, Relaxed);
     while next < end {
-        let opened = Session::open(shared.load.to, shared.tls.as_ref()).await;
-        let Ok(mut session) = opened else {
+        let Some(mut session) = Session::open_at_last(&shared).await else {
             next = shared.next.fetch_add(1, Relaxed);
             continue;
         };
@@ -115,9 +126,28 @@ pub(crate) struct Session {
     stream: Box<dyn Stream>,
     input: Vec<u8>,
     commands: Vec<u8>,
+    /// The server lets commands be pipelined, and so does the load.
+    pipelines: bool,
 }
 
 impl Session {
+    /// Opens one; a server that has too many at this moment is asked again for a while, as any
+    /// client would.
+    async fn open_at_last(shared: &Shared) -> Option<Session> {
+        let _turn = match shared.load.per_connection {
+            0 => shared.opening.acquire().await.ok(),
+            _ => None,
+        };
+        for _ in 0..OPENINGS {
+            let opening = Session::open(shared.load.to, shared.tls.as_ref());
+            match tokio::time::timeout(OPENING_MAX, opening).await {
+                Ok(Ok(session)) => return Some(session),
+                _ => tokio::time::sleep(OPENING_PAUSE).await,
+            }
+        }
+        None
+    }
+
     /// Connects and is greeted, with STARTTLS where there is a connector for it.
     pub(crate) async fn open(
         to: SocketAddr,
@@ -129,6 +159,7 @@ impl Session {
             stream: Box::new(stream),
             input: Vec::with_capacity(16 << 10),
             commands: Vec::new(),
+            pipelines: false,
         };
         session.replies(1).await?;
         session.say(b"EHLO source.bench.example\r\n").await?;
@@ -138,6 +169,9 @@ impl Session {
             session.stream = Box::new(stream);
             session.say(b"EHLO source.bench.example\r\n").await?;
         }
+        // The last thing it read is the reply to EHLO.
+        let offered = memchr::memmem::find(&session.input, b"PIPELINING").is_some();
+        session.pipelines = offered;
         Ok(session)
     }
 
@@ -180,15 +214,15 @@ impl Session {
         }
         self.commands.extend_from_slice(b"DATA\r\n");
         let commands = std::mem::take(&mut self.commands);
-        let ready = if lockstep {
+        let ready = if self.pipelines && !lockstep {
+            self.stream.write_all(&commands).await?;
+            self.replies(replies).await?
+        } else {
             let mut ready = true;
             for line in commands.split_inclusive(|octet| *octet == b'\n') {
                 ready &= self.say(line).await?;
             }
             ready
-        } else {
-            self.stream.write_all(&commands).await?;
-            self.replies(replies).await?
         };
         self.commands = commands;
         if !ready {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::sys::Entropy;
 
+use super::entry::MESSAGES;
 use super::index_copy::Copy;
 use super::keys::{KeyError, SecretKey};
 use super::overlay::{Changes, Overlay};
@@ -98,6 +99,10 @@ struct Base {
     /// A copy of the database in the making, which gets every batch too. Locked
     /// while either is written.
     copy: Mutex<Option<Copy>>,
+    /// Behind this key there is no message in the database. Each new message is
+    /// asked for before it is entered, and most are never in there: this knows
+    /// without a look.
+    last_message: RwLock<Vec<u8>>,
 }
 
 impl Index {
@@ -110,8 +115,12 @@ impl Index {
         key: Arc<SecretKey>,
         entropy: &dyn Entropy,
     ) -> Result<Self, IndexError> {
+        let db = open_database(folder, CACHE)?;
+        let last = calm(|| db.scan_prefix(MESSAGES).next_back().transpose())?;
+        let last = last.map(|(key, _)| key.to_vec());
         Ok(Self(Arc::new(Base {
-            db: open_database(folder, CACHE)?,
+            db,
+            last_message: RwLock::new(last.unwrap_or_default()),
             overlay: RwLock::default(),
             sealer: Sealer::new(key, entropy)?,
             copy: Mutex::default(),
@@ -178,6 +187,9 @@ impl Index {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         if let Some(changed) = self.0.overlay().get(key) {
             return Ok(changed.clone());
+        }
+        if self.0.has_not_come_to(key) {
+            return Ok(None);
         }
         match calm(|| self.0.db.get(key))? {
             None => Ok(None),
@@ -350,6 +362,20 @@ impl Base {
         }
     }
 
+    /// Whether a key is that of a message behind all that are in the database.
+    fn has_not_come_to(&self, key: &[u8]) -> bool {
+        let last = self.last_message.read();
+        key.starts_with(MESSAGES) && key > last.unwrap_or_else(PoisonError::into_inner).as_slice()
+    }
+
+    /// Notes that a message is about to be written to the database.
+    fn comes_to(&self, key: &[u8]) {
+        if self.has_not_come_to(key) {
+            let last = self.last_message.write();
+            *last.unwrap_or_else(PoisonError::into_inner) = key.to_vec();
+        }
+    }
+
     /// Makes changes in the database, in one batch. What came and went since the
     /// last one was never there, and costs a look.
     fn write(&self, changes: &Changes) -> Result<(), IndexError> {
@@ -357,7 +383,11 @@ impl Base {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             match value {
-                Some(plain) => batch.insert(key.as_slice(), self.sealer.seal(key, plain)?),
+                Some(plain) => {
+                    self.comes_to(key);
+                    batch.insert(key.as_slice(), self.sealer.seal(key, plain)?);
+                }
+                None if self.has_not_come_to(key) => {}
                 None if calm(|| self.db.contains_key(key))? => batch.remove(key.as_slice()),
                 None => {}
             }

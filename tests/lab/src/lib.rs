@@ -36,6 +36,7 @@
 //! | `client.rs` | a submitting client |
 //! | `daemon.rs` | the daemon, as a child process |
 //! | `cases.rs` | the files of `tests/dialogs` |
+//! | `mta/` | other people's mail servers, from unpacked packages |
 //! | `net.rs` | free ports and loopback addresses |
 //! | `wire.rs`, `runtime.rs` | what these stand on: a connection with TLS, the lab's threads |
 
@@ -47,6 +48,7 @@ mod client;
 mod daemon;
 mod dns;
 mod https;
+pub mod mta;
 mod net;
 mod runtime;
 mod smtp;
