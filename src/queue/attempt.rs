@@ -212,14 +212,8 @@ fn decide(shared: &Shared, job: &Job, report: &Report) -> Vec<Decision> {
         .iter()
         .zip(&report.recipients)
         .map(|(recipient, reported)| {
-            schedule::next(
-                recipient,
-                &job.message,
-                now,
-                reported,
-                &shared.settings,
-                random,
-            )
+            let settings = &shared.settings;
+            schedule::next(recipient, &job.message, now, reported, settings, random)
         })
         .collect()
 }

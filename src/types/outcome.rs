@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Evidence, Method, QueueId, StsMode, Timestamp};
+use super::{Ending, Evidence, Method, QueueId, Timestamp};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -270,21 +270,6 @@ pub struct RecipientReport {
     pub evidence: Evidence,
     /// What it asks of the queue, if it waits.
     pub waiting: Waiting,
-}
-
-impl RecipientReport {
-    /// Whether it waits because a host proves less than the recipient's domain has
-    /// published (design section 3.3).
-    #[must_use]
-    pub fn is_violated(&self) -> bool {
-        let finding = self
-            .evidence
-            .sts
-            .as_ref()
-            .filter(|sts| sts.mode == StsMode::Enforce);
-        let finding = finding.and_then(|sts| sts.finding);
-        matches!(&self.fate, Fate::Deferred(failure) if Some(failure.reason) == finding)
-    }
 }
 
 /// What came of one attempt: delivery's whole answer.

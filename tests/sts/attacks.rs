@@ -23,7 +23,7 @@ async fn waits(world: &mut World, reason: &str) {
     for _ in 0..2 {
         let report = world.send().await;
         assert_eq!(fate(&report), format!("deferred {reason}"));
-        assert!(report.recipients[0].is_violated());
+        assert!(report.recipients[0].waiting.tell.is_some());
         assert_eq!(world.base.mx.count(), before);
         world.restart();
     }

@@ -182,7 +182,7 @@ fn hold(state: &State, good: bool, report: &Report, dialled: usize, told: bool, 
             assert_eq!(secure, good, "{at}");
             let waits = matches!(&recipient.fate, Fate::Deferred(failure) if failure.status.starts_with('4'));
             assert!(delivered || waits, "{at}: {:?}", recipient.fate);
-            assert_eq!(recipient.is_violated(), !good, "{at}");
+            assert_eq!(recipient.waiting.tell.is_some(), !good, "{at}");
         }
     }
 }

@@ -143,8 +143,8 @@ impl Deliverer {
             if tally.hinders() {
                 board.hinder();
             }
-            if let Some(reason) = tally.violation() {
-                board.violate(reason);
+            if let Some(failure) = tally.violated() {
+                board.violate(failure.reason);
             }
             board.defer_reached();
             match tally.summary(&clocks, next) {
