@@ -25,6 +25,9 @@ _postern() {
             postern,check)
                 cmd="postern__subcmd__check"
                 ;;
+            postern,domain)
+                cmd="postern__subcmd__domain"
+                ;;
             postern,explain)
                 cmd="postern__subcmd__explain"
                 ;;
@@ -70,6 +73,7 @@ _postern() {
             postern__subcmd__audit,would)
                 cmd="postern__subcmd__audit__subcmd__would"
                 ;;
+<<<<<<< HEAD
             postern__subcmd__key,add)
                 cmd="postern__subcmd__key__subcmd__add"
                 ;;
@@ -84,6 +88,22 @@ _postern() {
                 ;;
             postern__subcmd__key,remove)
                 cmd="postern__subcmd__key__subcmd__remove"
+=======
+            postern__subcmd__domain,allow)
+                cmd="postern__subcmd__domain__subcmd__allow"
+                ;;
+            postern__subcmd__domain,forget)
+                cmd="postern__subcmd__domain__subcmd__forget"
+                ;;
+            postern__subcmd__domain,list)
+                cmd="postern__subcmd__domain__subcmd__list"
+                ;;
+            postern__subcmd__domain,probe)
+                cmd="postern__subcmd__domain__subcmd__probe"
+                ;;
+            postern__subcmd__domain,show)
+                cmd="postern__subcmd__domain__subcmd__show"
+>>>>>>> memory
                 ;;
             postern__subcmd__log,level)
                 cmd="postern__subcmd__log__subcmd__level"
@@ -131,7 +151,11 @@ _postern() {
 
     case "${cmd}" in
         postern)
+<<<<<<< HEAD
             opts="-h -V --config --help --version serve check account queue audit spool key log explain test"
+=======
+            opts="-h -V --config --help --version serve check account queue audit spool domain log explain test"
+>>>>>>> memory
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -375,6 +399,122 @@ _postern() {
         postern__subcmd__check)
             opts="-h --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__domain)
+            opts="-h --config --help list show probe allow forget"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__domain__subcmd__allow)
+            opts="-h --until --reason --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__domain__subcmd__forget)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__domain__subcmd__list)
+            opts="-h --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__domain__subcmd__probe)
+            opts="-h --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__domain__subcmd__show)
+            opts="-h --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -106,10 +106,11 @@ impl<'a> Parts<'a> {
                 Place::Both => push_outer(&mut out, octets),
                 Place::Veiled => push_outer(&mut out, SUBJECT),
                 Place::Type => {
+                    // In front, so that the first line is a field whatever there is.
                     typed = true;
-                    rest.extend_from_slice(field.name.as_bytes());
-                    rest.push(b':');
-                    push_field(&mut rest, &with_parameter(field.value));
+                    out.extend_from_slice(field.name.as_bytes());
+                    out.push(b':');
+                    push_field(&mut out, &with_parameter(field.value));
                     continue;
                 }
                 Place::Inside => {}

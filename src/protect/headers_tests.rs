@@ -25,9 +25,9 @@ fn a_message_of_the_usual_kind() {
     assert_eq!(
         inner,
         "HP-Outer: From: Anna <a@x>\r\nHP-Outer: To: b@y\r\nHP-Outer: Subject: [...]\r\n\
+         Content-Type: text/plain;\r\n hp=\"cipher\"; charset=utf-8\r\n\
          From: Anna <a@x>\r\nTo: b@y\r\nSubject: your\r\n blood test\r\nThread-Topic: blood test\r\n\
          Keywords: blood\r\nMIME-Version: 1.0\r\n\
-         Content-Type: text/plain;\r\n hp=\"cipher\"; charset=utf-8\r\n\
          Content-Transfer-Encoding: 8bit\r\n\r\n"
     );
     assert_eq!(body, "body\r\n");

@@ -10,10 +10,13 @@
 //! is large, so it is called off the async threads: by `delivery`, and by
 //! `service` for the `key` commands.
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 pub mod keys;
 pub mod openpgp;
 mod refusal;
+pub mod smime;
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -94,6 +97,9 @@ pub enum KeyError {
     /// A public key where a secret one is wanted.
     #[error("this holds no secret key to sign with")]
     Public,
+    /// A key and a certificate that don't belong together.
+    #[error("the secret key is not that of the certificate, which stands first in its file")]
+    OtherKey,
     /// A secret key under a passphrase.
     #[error("the secret key is protected by a passphrase: remove it, and protect the file instead")]
     Passphrase,
@@ -105,10 +111,12 @@ pub enum KeyError {
     TooLarge,
 }
 
-/// The moment as the libraries want it.
+/// The moment as the OpenPGP library wants it: its times end in 2106, and later
+/// ones make it panic.
 fn system_time(at: Timestamp) -> SystemTime {
     let micros = u64::try_from(at.as_micros()).unwrap_or(0);
-    UNIX_EPOCH + Duration::from_micros(micros)
+    let last = Duration::from_secs(u32::MAX.into());
+    UNIX_EPOCH + Duration::from_micros(micros).min(last)
 }
 
 /// Whether two addresses are one mailbox. A local part's case makes no difference

@@ -5,7 +5,10 @@ use serde::Serialize;
 use super::run::make_folder;
 use crate::config::Config;
 use crate::protect::Refusal;
-use crate::protect::keys::{Candidate, Key, KeyStore, Keys, Kind, Outcome, StoreError, Trust};
+use crate::protect::keys::{
+    Candidate, Key, KeyStore, Keys, Kind, Outcome, StoreError, Terms, Trust,
+};
+use crate::protect::smime::Authorities;
 use crate::sys::{Clock, SystemClock};
 use crate::types::{AddressError, Mailbox, Timestamp};
 
@@ -135,9 +138,10 @@ pub fn find(config: &Config, address: &str) -> Result<Vec<FoundKey>, KeyWorkErro
         cause,
     })?;
     let (keys, now) = (store(config).current()?, SystemClock.now());
+    let authorities = Authorities::default();
     let mut found = Vec::new();
     for kind in [Kind::OpenPgp, Kind::X509] {
-        let candidates = keys.candidates(&recipient, kind, Trust::Discovered, now);
+        let candidates = keys.candidates(&recipient, kind, &terms(&authorities, now));
         for (place, candidate) in candidates.iter().enumerate() {
             let used = place == 0 && candidate.verdict.is_ok();
             found.push(FoundKey {
@@ -153,6 +157,16 @@ fn store(config: &Config) -> KeyStore {
     KeyStore::new(config.data_dir.join("keys"))
 }
 
+/// Nothing is demanded, and only what was added by hand is trusted as X.509: there
+/// is no other source of it yet.
+fn terms(authorities: &Authorities, now: Timestamp) -> Terms<'_> {
+    Terms {
+        least: Trust::Discovered,
+        authorities,
+        now,
+    }
+}
+
 fn faults(keys: &Keys) -> Vec<String> {
     let told = |faulty: &crate::protect::keys::Faulty| {
         format!(
@@ -166,9 +180,11 @@ fn faults(keys: &Keys) -> Vec<String> {
 
 /// A key with what keeps it from being used for all of its addresses, if it is so.
 fn listed(key: &Key, now: Timestamp) -> ListedKey {
+    let authorities = Authorities::default();
+    let terms = terms(&authorities, now);
     let mut refusal = Some(Refusal::OtherAddress);
     for address in key.addresses() {
-        refusal = key.usable_for(&address, Trust::Discovered, now).err();
+        refusal = key.usable_for(&address, &terms).err();
         if refusal.is_none() {
             break;
         }

@@ -100,3 +100,29 @@ async fn keys_may_come_before_the_first_start() {
     assert!(world.daemon.run_ok(&["key", "list"]).contains(ANNA));
     assert!(world.daemon.terminate().await.success());
 }
+
+/// X.509 is told from OpenPGP by what is in the file.
+#[tokio::test]
+async fn x509_certificates_come_and_go() {
+    let world = World::new(&Plan::default());
+    let said = world.daemon.run_ok(&["key", "add", &kept("x509-anna.pem")]);
+    assert!(said.starts_with("added x509 "), "{said}");
+    world.daemon.run_ok(&["key", "add", &kept("pgp-anna.asc")]);
+    let found = json(&world, &["key", "find", "anna@clinic.example", "--json"]);
+    let kinds: Vec<&str> = found.iter().map(|k| k["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["openpgp", "x509"]);
+    assert!(found.iter().all(|k| k["used"] == true), "{found:?}");
+    assert_eq!(found[1]["algorithm"], "P-256");
+    let fingerprint = found[1]["fingerprint"].as_str().unwrap();
+    world
+        .daemon
+        .run_ok(&["key", "remove", &fingerprint.to_lowercase()]);
+    assert!(!world.daemon.run_ok(&["key", "list"]).contains("x509"));
+    for (file, wanted) in [
+        ("x509-server.pem", "names no mail address"),
+        ("x509-expired.pem", "it has expired"),
+        ("x509-anna.key", "holds a secret key"),
+    ] {
+        refused(&world, &["key", "add", &kept(file)], wanted);
+    }
+}

@@ -1,7 +1,7 @@
 //! A certificate of either kind, told apart by what it holds.
 
-use super::Kind;
-use crate::protect::{KeyError, Refusal, openpgp};
+use super::{Kind, Terms};
+use crate::protect::{KeyError, Refusal, openpgp, smime};
 use crate::types::{Mailbox, Timestamp};
 
 /// An OpenPGP or X.509 certificate.
@@ -9,6 +9,8 @@ use crate::types::{Mailbox, Timestamp};
 pub enum AnyCertificate {
     /// OpenPGP.
     OpenPgp(openpgp::Certificate),
+    /// X.509.
+    X509(smime::Certificate),
 }
 
 /// One that was checked for a recipient.
@@ -16,6 +18,8 @@ pub enum AnyCertificate {
 pub enum UsableKey {
     /// OpenPGP.
     OpenPgp(openpgp::Usable),
+    /// X.509.
+    X509(smime::Usable),
 }
 
 impl UsableKey {
@@ -24,6 +28,7 @@ impl UsableKey {
     pub fn fingerprint(&self) -> String {
         match self {
             Self::OpenPgp(usable) => usable.fingerprint(),
+            Self::X509(usable) => usable.fingerprint(),
         }
     }
 }
@@ -34,6 +39,10 @@ impl AnyCertificate {
     /// # Errors
     /// [`KeyError`].
     pub fn read(octets: &[u8]) -> Result<Vec<Self>, KeyError> {
+        if smime::Certificate::is_likely(octets) {
+            let found = smime::Certificate::read(octets)?;
+            return Ok(found.into_iter().map(Self::X509).collect());
+        }
         let found = openpgp::Certificate::read(octets)?;
         Ok(found.into_iter().map(Self::OpenPgp).collect())
     }
@@ -43,6 +52,7 @@ impl AnyCertificate {
     pub fn kind(&self) -> Kind {
         match self {
             Self::OpenPgp(_) => Kind::OpenPgp,
+            Self::X509(_) => Kind::X509,
         }
     }
 
@@ -51,6 +61,7 @@ impl AnyCertificate {
     pub fn fingerprint(&self) -> String {
         match self {
             Self::OpenPgp(certificate) => certificate.fingerprint(),
+            Self::X509(certificate) => certificate.fingerprint(),
         }
     }
 
@@ -59,6 +70,7 @@ impl AnyCertificate {
     pub fn addresses(&self) -> Vec<Mailbox> {
         match self {
             Self::OpenPgp(certificate) => certificate.addresses(),
+            Self::X509(certificate) => certificate.addresses(),
         }
     }
 
@@ -67,6 +79,7 @@ impl AnyCertificate {
     pub fn algorithm(&self) -> String {
         match self {
             Self::OpenPgp(certificate) => certificate.algorithm(),
+            Self::X509(certificate) => certificate.algorithm(),
         }
     }
 
@@ -75,6 +88,7 @@ impl AnyCertificate {
     pub fn created(&self) -> Timestamp {
         match self {
             Self::OpenPgp(certificate) => certificate.created(),
+            Self::X509(certificate) => certificate.created(),
         }
     }
 
@@ -83,18 +97,29 @@ impl AnyCertificate {
     pub fn expires(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::OpenPgp(certificate) => certificate.expires(now),
+            Self::X509(certificate) => certificate.expires(),
         }
     }
 
-    /// Whether mail for `recipient` may be encrypted to it now.
+    /// Whether mail for `recipient` may be encrypted to it now. X.509 that nobody
+    /// added `by_hand` needs an authority's word.
     ///
     /// # Errors
     /// Why not.
-    pub fn usable_for(&self, recipient: &Mailbox, now: Timestamp) -> Result<UsableKey, Refusal> {
+    pub fn usable_for(
+        &self,
+        recipient: &Mailbox,
+        by_hand: bool,
+        terms: &Terms<'_>,
+    ) -> Result<UsableKey, Refusal> {
+        let now = terms.now;
         match self {
             Self::OpenPgp(certificate) => certificate
                 .usable_for(recipient, now)
                 .map(UsableKey::OpenPgp),
+            Self::X509(certificate) => certificate
+                .usable_for(recipient, by_hand, terms.authorities, now)
+                .map(UsableKey::X509),
         }
     }
 
@@ -102,6 +127,7 @@ impl AnyCertificate {
     pub(super) fn to_text(&self) -> Result<Vec<u8>, KeyError> {
         match self {
             Self::OpenPgp(certificate) => certificate.to_armored(),
+            Self::X509(certificate) => certificate.to_pem(),
         }
     }
 
@@ -109,6 +135,7 @@ impl AnyCertificate {
     pub(super) fn extension(&self) -> &'static str {
         match self {
             Self::OpenPgp(_) => "asc",
+            Self::X509(_) => "pem",
         }
     }
 
@@ -116,6 +143,8 @@ impl AnyCertificate {
     pub(super) fn merged_with(self, newer: Self) -> Result<Self, KeyError> {
         match (self, newer) {
             (Self::OpenPgp(old), Self::OpenPgp(newer)) => old.merged_with(newer).map(Self::OpenPgp),
+            // X.509 never changes, or it has another fingerprint.
+            (old, _) => Ok(old),
         }
     }
 }

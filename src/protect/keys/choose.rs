@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use super::{Key, Keys, Kind, Trust, UsableKey};
+use super::{Key, Keys, Kind, Terms, Trust, UsableKey};
 use crate::protect::Refusal;
-use crate::types::{Mailbox, Timestamp};
+use crate::types::Mailbox;
 
 /// A key that was looked at.
 #[derive(Debug, Clone)]
@@ -59,15 +59,14 @@ impl Keys {
         &self,
         recipient: &Mailbox,
         kind: Kind,
-        least: Trust,
-        now: Timestamp,
+        terms: &Terms<'_>,
     ) -> Vec<Candidate<'_>> {
         let mut found: Vec<Candidate<'_>> = self
             .of(recipient)
             .filter(|key| key.certificate.kind() == kind)
             .map(|key| Candidate {
                 key,
-                verdict: key.usable_for(recipient, least, now),
+                verdict: key.usable_for(recipient, terms),
             })
             .collect();
         found.sort_by_key(|candidate| {
@@ -77,7 +76,7 @@ impl Keys {
         found
     }
 
-    /// The key of that kind to use for a recipient, trusted at least so far.
+    /// The key of that kind to use for a recipient.
     ///
     /// # Errors
     /// [`NoKey`], with the reason for each that is known.
@@ -85,11 +84,10 @@ impl Keys {
         &self,
         recipient: &Mailbox,
         kind: Kind,
-        least: Trust,
-        now: Timestamp,
+        terms: &Terms<'_>,
     ) -> Result<Chosen, NoKey> {
         let mut refused = Vec::new();
-        for candidate in self.candidates(recipient, kind, least, now) {
+        for candidate in self.candidates(recipient, kind, terms) {
             let trust = candidate.key.trust;
             match candidate.verdict {
                 Ok(key) => return Ok(Chosen { key, trust }),

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::smime::Authorities;
 use super::{KeyError, Refusal};
 use crate::types::{Mailbox, Timestamp};
 
@@ -98,6 +99,17 @@ impl Trust {
     }
 }
 
+/// What is asked of a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The least trust that a rule demands.
+    pub least: Trust,
+    /// Whose word counts for X.509 that nobody added by hand.
+    pub authorities: &'a Authorities,
+    /// The present.
+    pub now: Timestamp,
+}
+
 /// A certificate that is known.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -129,22 +141,17 @@ impl Key {
         }
     }
 
-    /// Whether it may be used for a recipient now, where at least so much trust is
-    /// demanded.
+    /// Whether it may be used for a recipient now, on these terms.
     ///
     /// # Errors
     /// Why not.
-    pub fn usable_for(
-        &self,
-        recipient: &Mailbox,
-        least: Trust,
-        now: Timestamp,
-    ) -> Result<UsableKey, Refusal> {
-        let usable = self.certificate.usable_for(recipient, now)?;
+    pub fn usable_for(&self, recipient: &Mailbox, terms: &Terms<'_>) -> Result<UsableKey, Refusal> {
+        let by_hand = self.trust == Trust::Manual;
+        let usable = self.certificate.usable_for(recipient, by_hand, terms)?;
         if self.pending {
             return Err(Refusal::AwaitsApproval);
         }
-        if self.trust < least {
+        if self.trust < terms.least {
             return Err(Refusal::TooLittleTrust);
         }
         Ok(usable)

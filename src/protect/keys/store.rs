@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::files::{self, Stamp};
 use super::load::Keys;
 use super::record::{Held, MOST, RECORD_MAX, Record};
-use super::{AnyCertificate, Origin, StoreError, Trust, fingerprint};
+use super::{AnyCertificate, Origin, StoreError, Terms, Trust, fingerprint};
 use crate::protect::Refusal;
+use crate::protect::smime::Authorities;
 use crate::types::{Mailbox, Timestamp};
 
 /// The key store in a folder, `DATA_DIR/keys`.
@@ -232,11 +233,11 @@ impl KeyStore {
         address: &Mailbox,
         certificate: &AnyCertificate,
         origin: Origin,
-        now: Timestamp,
+        terms: &Terms<'_>,
     ) -> Result<Discovery, StoreError> {
         let found = certificate.fingerprint();
         certificate
-            .usable_for(address, now)
+            .usable_for(address, false, terms)
             .map_err(|refusal| StoreError::Unusable(found.clone(), refusal))?;
         let kind = certificate.kind();
         let _lock = self.begin()?;
@@ -258,7 +259,7 @@ impl KeyStore {
             let other = &key.certificate;
             key.trust == Trust::Manual && other.kind() == kind && other.fingerprint() != found
         });
-        let discovery = place(&mut record, certificate, origin, now, manual)?;
+        let discovery = place(&mut record, certificate, origin, terms.now, manual)?;
         write_record(&path, &record)?;
         Ok(discovery)
     }
@@ -329,9 +330,15 @@ fn merge(keys: &Keys, given: AnyCertificate, now: Timestamp) -> Result<Added, St
 
 /// Whether a certificate can be used for one of its addresses, now or later.
 fn useful(certificate: &AnyCertificate, now: Timestamp) -> Result<(), Refusal> {
+    let authorities = Authorities::default();
+    let terms = Terms {
+        least: Trust::Manual,
+        authorities: &authorities,
+        now,
+    };
     let mut first = Refusal::OtherAddress;
     for (number, address) in certificate.addresses().iter().enumerate() {
-        match certificate.usable_for(address, now) {
+        match certificate.usable_for(address, true, &terms) {
             Ok(_) | Err(Refusal::NotYetValid) => return Ok(()),
             Err(refusal) if number == 0 => first = refusal,
             Err(_) => {}

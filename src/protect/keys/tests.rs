@@ -23,16 +23,26 @@ fn text(certificate: &AnyCertificate) -> Vec<u8> {
     certificate.to_text().unwrap()
 }
 
+fn terms(least: Trust) -> Terms<'static> {
+    static NOBODY: std::sync::LazyLock<Authorities> =
+        std::sync::LazyLock::new(Authorities::default);
+    Terms {
+        least,
+        authorities: &NOBODY,
+        now: now(),
+    }
+}
+
 fn chosen(store: &KeyStore, least: Trust) -> Result<(String, Trust), Vec<Refusal>> {
     let keys = store.current().unwrap();
-    match keys.choose(&anna(), Kind::OpenPgp, least, now()) {
+    match keys.choose(&anna(), Kind::OpenPgp, &terms(least)) {
         Ok(chosen) => Ok((chosen.key.fingerprint(), chosen.trust)),
         Err(no) => Err(no.refused.into_iter().map(|(_, why)| why).collect()),
     }
 }
 
 fn found(store: &KeyStore, certificate: &AnyCertificate) -> Discovery {
-    let found = store.discovered_for(&anna(), certificate, Origin::Wkd, now());
+    let found = store.discovered_for(&anna(), certificate, Origin::Wkd, &terms(Trust::Discovered));
     found.unwrap()
 }
 
@@ -116,7 +126,7 @@ fn a_change_waits_for_approval() {
     assert_eq!(found(&store, &first), Discovery::Kept);
     assert_eq!(chosen(&store, Trust::Discovered), wanted);
     let keys = store.current().unwrap();
-    let candidates = keys.candidates(&anna(), Kind::OpenPgp, Trust::Discovered, now());
+    let candidates = keys.candidates(&anna(), Kind::OpenPgp, &terms(Trust::Discovered));
     assert_eq!(
         candidates[1].verdict.as_ref().unwrap_err(),
         &Refusal::AwaitsApproval
@@ -164,7 +174,7 @@ fn by_hand_is_pinned_too() {
 fn what_is_found_for_somebody_else_is_not_kept() {
     let (_folder, store) = store();
     let other = Mailbox::parse("other@clinic.example").unwrap();
-    let refused = store.discovered_for(&other, &annas(), Origin::Wkd, now());
+    let refused = store.discovered_for(&other, &annas(), Origin::Wkd, &terms(Trust::Discovered));
     assert!(matches!(
         refused,
         Err(StoreError::Unusable(_, Refusal::OtherAddress))
@@ -201,7 +211,7 @@ fn a_broken_file_takes_nothing_with_it() {
     for record in files::list(&keys.join("discovered")).unwrap() {
         fs::write(record, "broken").unwrap();
     }
-    let again = store.discovered_for(&anna(), &annas(), Origin::Wkd, now());
+    let again = store.discovered_for(&anna(), &annas(), Origin::Wkd, &terms(Trust::Discovered));
     assert!(matches!(again, Err(StoreError::Io { .. })));
 }
 
@@ -213,7 +223,9 @@ fn one_of_several_keys_in_a_file_is_removed() {
     let recipients = folder.path().join("keys/recipients");
     fs::create_dir_all(&recipients).unwrap();
     let binary = |c: &AnyCertificate| {
-        let AnyCertificate::OpenPgp(c) = c;
+        let AnyCertificate::OpenPgp(c) = c else {
+            panic!("OpenPGP")
+        };
         c.to_binary().unwrap()
     };
     fs::write(

@@ -22,7 +22,7 @@ use crate::types::{Mailbox, Timestamp};
 
 /// A certificate that was read, usable or not.
 #[derive(Clone, PartialEq)]
-pub struct Certificate(pgp::Cert);
+pub struct Certificate(Box<pgp::Cert>);
 
 impl fmt::Debug for Certificate {
     /// Leaves the addresses out.
@@ -48,7 +48,7 @@ impl Certificate {
             if cert.is_tsk() {
                 return Err(KeyError::Secret);
             }
-            let certificate = Self(cert);
+            let certificate = Self(Box::new(cert));
             if certificate.addresses().is_empty() {
                 return Err(KeyError::NoAddress(certificate.fingerprint()));
             }
@@ -60,7 +60,7 @@ impl Certificate {
         Ok(found)
     }
 
-    pub(super) fn of(cert: pgp::Cert) -> Self {
+    pub(super) fn of(cert: Box<pgp::Cert>) -> Self {
         Self(cert)
     }
 
@@ -140,7 +140,8 @@ impl Certificate {
     /// # Errors
     /// [`KeyError::Unreadable`] if they are not the same certificate.
     pub fn merged_with(self, newer: Self) -> Result<Self, KeyError> {
-        self.0.merge_public(newer.0).map(Self).map_err(unreadable)
+        let merged = self.0.merge_public(*newer.0).map_err(unreadable)?;
+        Ok(Self(Box::new(merged)))
     }
 
     /// Whether mail for `recipient` may be encrypted to it now.
@@ -188,7 +189,7 @@ impl Certificate {
 /// A certificate that was checked for a recipient.
 #[derive(Clone)]
 pub struct Usable {
-    pub(super) cert: pgp::Cert,
+    pub(super) cert: Box<pgp::Cert>,
     pub(super) recipient: Mailbox,
     keys: Vec<String>,
 }

@@ -59,6 +59,8 @@ fn with_revoked_subkey() -> pgp::Cert {
     let packet = pgp::cert::SubkeyRevocationBuilder::new()
         .set_reason_for_revocation(ReasonForRevocation::KeyCompromised, b"")
         .unwrap()
+        .set_signature_creation_time(system_time(at("2026-06-01T00:00:00Z")))
+        .unwrap()
         .build(&mut signer, &cert, subkey.key(), None)
         .unwrap();
     cert.clone().insert_packets(packet).unwrap().0
@@ -80,6 +82,8 @@ fn with_revoked_user_id() -> pgp::Cert {
         .find(|u| u.userid().value().starts_with(b"Anna"));
     let packet = pgp::cert::UserIDRevocationBuilder::new()
         .set_reason_for_revocation(ReasonForRevocation::UIDRetired, b"")
+        .unwrap()
+        .set_signature_creation_time(system_time(at("2026-06-01T00:00:00Z")))
         .unwrap()
         .build(&mut signer, &cert, user.unwrap().userid(), None)
         .unwrap();

@@ -80,6 +80,8 @@ pub(in crate::protect) fn revoked_later() -> (Certificate, Certificate) {
     let packet = pgp::cert::CertRevocationBuilder::new()
         .set_reason_for_revocation(pgp::types::ReasonForRevocation::KeyCompromised, b"")
         .unwrap()
+        .set_signature_creation_time(system_time(at("2026-06-01T00:00:00Z")))
+        .unwrap()
         .build(&mut signer, &cert, None)
         .unwrap();
     let revoked = cert.clone().insert_packets(packet).unwrap().0;
