@@ -16,7 +16,7 @@ use crate::sys::{MemoryTable, SystemClock, Table, TcpDialler};
 use crate::types::Domain;
 
 /// The table in which the cache keeps policies.
-pub(super) const TABLE: &str = "mta-sts";
+pub(super) const TABLE: &str = "sts";
 
 /// The daemon's cache, over its table.
 ///
