@@ -73,22 +73,6 @@ _postern() {
             postern__subcmd__audit,would)
                 cmd="postern__subcmd__audit__subcmd__would"
                 ;;
-<<<<<<< HEAD
-            postern__subcmd__key,add)
-                cmd="postern__subcmd__key__subcmd__add"
-                ;;
-            postern__subcmd__key,approve)
-                cmd="postern__subcmd__key__subcmd__approve"
-                ;;
-            postern__subcmd__key,find)
-                cmd="postern__subcmd__key__subcmd__find"
-                ;;
-            postern__subcmd__key,list)
-                cmd="postern__subcmd__key__subcmd__list"
-                ;;
-            postern__subcmd__key,remove)
-                cmd="postern__subcmd__key__subcmd__remove"
-=======
             postern__subcmd__domain,allow)
                 cmd="postern__subcmd__domain__subcmd__allow"
                 ;;
@@ -103,7 +87,21 @@ _postern() {
                 ;;
             postern__subcmd__domain,show)
                 cmd="postern__subcmd__domain__subcmd__show"
->>>>>>> memory
+                ;;
+            postern__subcmd__key,add)
+                cmd="postern__subcmd__key__subcmd__add"
+                ;;
+            postern__subcmd__key,approve)
+                cmd="postern__subcmd__key__subcmd__approve"
+                ;;
+            postern__subcmd__key,find)
+                cmd="postern__subcmd__key__subcmd__find"
+                ;;
+            postern__subcmd__key,list)
+                cmd="postern__subcmd__key__subcmd__list"
+                ;;
+            postern__subcmd__key,remove)
+                cmd="postern__subcmd__key__subcmd__remove"
                 ;;
             postern__subcmd__log,level)
                 cmd="postern__subcmd__log__subcmd__level"
@@ -151,11 +149,7 @@ _postern() {
 
     case "${cmd}" in
         postern)
-<<<<<<< HEAD
-            opts="-h -V --config --help --version serve check account queue audit spool key log explain test"
-=======
-            opts="-h -V --config --help --version serve check account queue audit spool domain log explain test"
->>>>>>> memory
+            opts="-h -V --config --help --version serve check account queue audit spool key domain log explain test"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

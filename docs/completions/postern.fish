@@ -33,11 +33,8 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, l
 complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery, and take them in hand'
 complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
 complete -c postern -n "__fish_postern_needs_command" -f -a "spool" -d 'Check, export, import the stored mail, and change its master key'
-<<<<<<< HEAD
 complete -c postern -n "__fish_postern_needs_command" -f -a "key" -d 'Add, list, remove, look up and approve recipients\' certificates'
-=======
 complete -c postern -n "__fish_postern_needs_command" -f -a "domain" -d 'Look at what is remembered of recipients\' domains, and make exceptions'
->>>>>>> memory
 complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_needs_command" -f -a "test" -d 'Send one harmless message, and tell what becomes of it'
@@ -175,7 +172,6 @@ complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l new-key -d 'Take the new key from this file, or write it there if there is none; needed where the master key is a credential of systemd\'s' -r -F
 complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -s h -l help -d 'Print help'
-<<<<<<< HEAD
 complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -f -a "add" -d 'Add a recipient\'s certificate, or what is new in one'
@@ -195,7 +191,6 @@ complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_sub
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from approve" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from approve" -s h -l help -d 'Print help'
-=======
 complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -f -a "list" -d 'Every domain that is remembered, or has an exception'
@@ -219,7 +214,6 @@ complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_
 complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from allow" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from forget" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help'
->>>>>>> memory
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -f -a "level" -d 'Change the level of the running daemon'
