@@ -18,6 +18,7 @@ pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod dns;
+pub mod fetch;
 pub mod ingress;
 pub mod message;
 pub mod outcome;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use postern::assurance::sts::{Policy, find_record, parse_record};
 use postern::ingress::accounts::Account;
 use postern::ingress::admission::SenderPattern;
 use postern::ingress::auth::Verdict;
@@ -25,7 +26,7 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 13] = [
+pub const CASES: [Case; 15] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
@@ -39,6 +40,8 @@ pub const CASES: [Case; 13] = [
     ("records", records),
     ("keys", keys),
     ("wrapping", wrapping),
+    ("sts_record", sts_record),
+    ("sts_policy", sts_policy),
 ];
 
 const CLIENT: [u8; 4] = [192, 0, 2, 7];
@@ -565,4 +568,48 @@ pub fn wrapping(octets: &[u8]) {
     for field in message::fields(&inner) {
         assert!(!field.is("Bcc") && !field.is("Received"));
     }
+}
+
+/// A record that is read has an id that fits; alone among others it is found, beside
+/// itself it is not.
+pub fn sts_record(octets: &[u8]) {
+    let Some(id) = parse_record(octets) else {
+        assert_eq!(find_record([octets]), None);
+        return;
+    };
+    let text = id.as_str();
+    assert!((1..=32).contains(&text.len()) && text.bytes().all(|o| o.is_ascii_alphanumeric()));
+    assert_eq!(find_record([&b"other"[..], octets]), Some(id));
+    assert_eq!(find_record([octets, octets]), None);
+}
+
+/// A policy that is read is bounded, lists the hosts that it names, and reads the same
+/// when it is written anew.
+pub fn sts_policy(octets: &[u8]) {
+    let Ok(policy) = Policy::parse(octets) else {
+        return;
+    };
+    assert!(policy.mx.len() <= 128 && policy.max_age.as_secs() <= 31_557_600);
+    let mut text = format!(
+        "version: STSv1\r\nmode: {}\r\nmax_age: {}\r\n",
+        policy.mode.as_str(),
+        policy.max_age.as_secs()
+    );
+    for pattern in &policy.mx {
+        text += &format!("mx: {pattern}\r\n");
+        let name = pattern.to_string();
+        // A label more may make the name too long to be one.
+        if let Ok(host) = Domain::parse(&name.replace('*', "a")) {
+            assert!(policy.lists(&host), "{name}");
+        }
+        if let (Some(below), true) = (name.strip_prefix("*."), policy.mx.len() == 1) {
+            if let Ok(domain) = Domain::parse(below) {
+                assert!(!policy.lists(&domain), "{name}");
+            }
+            if let Ok(deep) = Domain::parse(&format!("a.b.{below}")) {
+                assert!(!policy.lists(&deep), "{name}");
+            }
+        }
+    }
+    assert_eq!(Policy::parse(text.as_bytes()), Ok(policy));
 }

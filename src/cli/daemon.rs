@@ -115,6 +115,16 @@ fn copy_frames(from: &mut impl Read, to: &mut dyn Write) -> Result<(), Exit> {
     }
 }
 
+/// What a daemon that can be asked keeps of a domain's MTA-STS policy; `None`: none
+/// can be asked, which is no fault.
+pub(super) fn kept_policy(config: &Config, domain: &str) -> Option<Option<String>> {
+    let domain = domain.to_owned();
+    match exchange(config, &Request::StsPolicy { domain }) {
+        Ok(Answer::StsPolicy { kept }) => Some(kept),
+        _ => None,
+    }
+}
+
 fn exchange(config: &Config, request: &Request) -> io::Result<Answer> {
     receive(&mut send(UnixStream::connect(&config.control)?, request)?)
 }

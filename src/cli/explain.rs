@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Exit, output};
+use super::{Exit, daemon, output};
 use crate::config::Config;
 use crate::service;
 use crate::types::Mailbox;
@@ -38,7 +38,9 @@ impl Explain {
             account: self.account,
             listener: self.listener,
         };
-        let story = match service::explain(config, &question, self.probe) {
+        let domain = question.recipient.host().to_string();
+        let kept = daemon::kept_policy(config, &domain);
+        let story = match service::explain(config, &question, kept, self.probe) {
             Ok(story) => story,
             Err(e) => {
                 output::complain(e);

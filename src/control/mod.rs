@@ -53,6 +53,11 @@ pub enum Request {
     /// then frames (a length of 4 octets, big-endian, and so many octets) to one of
     /// length 0, then one more answer: `exported` or `failed`.
     SpoolExport,
+    /// What is kept of a domain's MTA-STS policy.
+    StsPolicy {
+        /// The domain.
+        domain: String,
+    },
     /// Change how much is logged.
     LogLevel {
         /// From which level on.
@@ -105,6 +110,11 @@ pub struct QueueFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
+    /// What is kept of a domain's MTA-STS policy.
+    StsPolicy {
+        /// As the cache writes it; null: nothing is kept.
+        kept: Option<String>,
+    },
     /// A page of messages; a full one may have more behind it.
     Queue {
         /// The messages, in order of acceptance.

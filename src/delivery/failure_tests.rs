@@ -1,6 +1,7 @@
 //! The tables of what failures mean.
 
 use super::*;
+use crate::types::Demand;
 
 fn reply(code: u16, enhanced: Option<&str>) -> RemoteReply {
     RemoteReply {
@@ -115,10 +116,13 @@ fn verdicts_by_reason() {
         (Reason::Rejected, "refused", false),
         (Reason::NoHost, "absent", false),
         (Reason::Blocked, "absent", false),
+        (Reason::StsHost, "violated", false),
+        (Reason::StsUnknown, unknown, false),
     ];
     for (reason, expected, opens) in table {
-        let verdict = match of_host(ours(reason, Stage::StartTls)) {
+        let verdict = match of_host(ours(reason, Stage::StartTls), &Required::nothing(), None) {
             Verdict::Unmet(_) => unmet,
+            Verdict::Violated(_) => "violated",
             Verdict::Unknown(_) => unknown,
             Verdict::Refused(_) => "refused",
             Verdict::Absent(_) => "absent",
@@ -128,13 +132,43 @@ fn verdicts_by_reason() {
     }
 }
 
+/// Where the domain has published better, a definite no violates it, waits, and
+/// has a temporary code; all else is as ever.
+#[test]
+fn what_is_published_is_violated_not_unmet() {
+    let published = Required::at_least(TlsLevel::Secure, Demand::MtaSts);
+    for (reason, achieved, violated) in [
+        (Reason::NoStarttls, None, true),
+        (Reason::NoCommonTls, None, true),
+        (Reason::CertificateName, Some(TlsLevel::Encrypted), true),
+        (
+            Reason::CertificateExpired,
+            Some(TlsLevel::Authenticated),
+            true,
+        ),
+        (Reason::TlsInterrupted, None, false),
+        (Reason::Unreachable, None, false),
+        (Reason::Rejected, None, false),
+    ] {
+        match of_host(ours(reason, Stage::StartTls), &published, achieved) {
+            Verdict::Violated(failure) => {
+                assert!(violated, "{reason}");
+                assert_eq!(failure.reason, reason);
+                assert!(failure.status.starts_with("4."), "{}", failure.status);
+            }
+            _ => assert!(!violated, "{reason}"),
+        }
+    }
+}
+
 #[test]
 fn e22_a_refused_starttls_is_definite_only_with_5xx() {
     let refused = |code| {
-        of_host(Failure {
+        let failure = Failure {
             reply: Some(reply(code, None)),
             ..ours(Reason::StarttlsRefused, Stage::StartTls)
-        })
+        };
+        of_host(failure, &Required::nothing(), None)
     };
     assert!(matches!(refused(454), Verdict::Unknown(_)));
     assert!(matches!(refused(502), Verdict::Unmet(_)));

@@ -6,7 +6,7 @@
 
 use crate::types::{
     Action, AuditEvent, Evidence, Failure, Fate, Hand, Job, Mailbox, Reason, RecipientChange,
-    RecipientReport, RecipientStatus, Report, Settlement, Stage, State, Timestamp,
+    RecipientReport, RecipientStatus, Report, Settlement, Stage, State, Timestamp, Waiting,
 };
 
 use super::settle::clip;
@@ -88,6 +88,7 @@ impl Outcome {
                     }),
                     method: before.method,
                     evidence: Evidence::default(),
+                    waiting: Waiting::default(),
                 })
                 .collect(),
         };

@@ -227,6 +227,8 @@ impl ReadyRule {
             treatment: Treatment {
                 methods: rule.methods.unwrap_or_else(|| default.methods.clone()),
                 tls_level: rule.tls_level.unwrap_or(default.tls_level),
+                fallback_after: rule.fallback_after.unwrap_or(default.fallback_after),
+                security_patience: rule.security_patience.unwrap_or(default.security_patience),
             },
             name: rule.name,
         }

@@ -10,9 +10,13 @@ use serde::Serialize;
 
 use super::probe::ProbeStory;
 use super::run::deliverer;
+use super::sts;
+use super::sts_story::StsStory;
+use crate::assurance::Published;
 use crate::config::Config;
 use crate::delivery::{Explanation, Hop};
 use crate::policy::{Question, Trial};
+use crate::types::units::print_duration;
 use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
 
 /// The message in question.
@@ -39,9 +43,13 @@ pub struct Story {
     /// What the configuration prescribes.
     methods: Vec<MethodStory>,
     ending: &'static str,
+    /// When the next method, or the ending, has its turn.
+    waits: WaitsStory,
     /// `[security] observe`: the methods by which it is delivered where the above
     /// would not, which only goes into the record; null: the above is enforced.
     observe: Option<Vec<MethodStory>>,
+    /// The domain's MTA-STS policy, or why it has none.
+    sts: StsStory,
     /// The `domain` of the fixed route that replaces MX.
     route: Option<String>,
     logs_in: bool,
@@ -52,6 +60,13 @@ pub struct Story {
     /// What the hosts said, if they were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<ProbeStory>,
+}
+
+/// The two clocks.
+#[derive(Debug, Clone, Serialize)]
+struct WaitsStory {
+    fallback_after: String,
+    security_patience: String,
 }
 
 /// One rule's part.
@@ -80,6 +95,8 @@ struct HostStory {
     addresses: Vec<String>,
     /// Why it can't be tried.
     reason: Option<&'static str>,
+    /// Whether the domain's MTA-STS policy lists it; null: there is none.
+    sts_listed: Option<bool>,
 }
 
 /// Why there is no host.
@@ -90,29 +107,40 @@ struct NoRouteStory {
     status: String,
 }
 
-/// Asks policy and DNS with the configuration in the file, as delivery would; with
-/// `probe`, also the hosts.
+/// Asks policy, DNS and what the domain publishes, with the configuration in the file,
+/// as delivery would; with `probe`, also the hosts. `kept` is what the daemon keeps of
+/// the domain's MTA-STS policy, if one could be asked.
 ///
 /// # Errors
 /// What can't be set up, in words.
-pub fn explain(config: &Config, case: &Case, probe: bool) -> Result<Story, String> {
+pub fn explain(
+    config: &Config,
+    case: &Case,
+    kept: Option<Option<String>>,
+    probe: bool,
+) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
+        let domain = case.recipient.domain();
+        let known = kept.as_ref().and_then(Option::as_deref);
+        let sts = sts::cache_knowing(config, domain, known).map_err(|e| e.to_string())?;
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        let deliverer = deliverer.holding_to(sts);
         let question = case.question();
+        let asked_daemon = kept.is_some();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation));
+            return Ok(Story::new(&case.recipient, explanation, asked_daemon));
         }
         let (explanation, prospect) = deliverer
             .probe(question)
             .await
             .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
         let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation);
+        let mut story = Story::new(&case.recipient, explanation, asked_daemon);
         story.probe = Some(probe);
         Ok(story)
     })
@@ -139,7 +167,8 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
-    fn new(recipient: &Mailbox, explanation: Explanation) -> Self {
+    fn new(recipient: &Mailbox, explanation: Explanation, asked_daemon: bool) -> Self {
+        let published = explanation.published;
         let decision = explanation.decision;
         let route = explanation.route;
         let fixed = route.as_ref().ok().and_then(|route| route.fixed.as_ref());
@@ -164,12 +193,21 @@ impl Story {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
             },
+            waits: WaitsStory {
+                fallback_after: print_duration(decision.treatment.fallback_after),
+                security_patience: print_duration(decision.treatment.security_patience),
+            },
             rule: decision.rule,
             configuration: decision.configuration,
             route: fixed.map(|fixed| fixed.pattern.clone()),
             logs_in: explanation.logs_in,
             site: route.as_ref().ok().map(|route| route.site.to_string()),
-            hosts: explanation.hosts.into_iter().map(host_story).collect(),
+            hosts: explanation
+                .hosts
+                .into_iter()
+                .map(|host| host_story(host, &published))
+                .collect(),
+            sts: StsStory::new(&published, asked_daemon),
             no_route: route.err().map(|no| NoRouteStory {
                 permanent: no.permanent,
                 reason: no.failure.reason.as_str(),
@@ -197,11 +235,17 @@ fn because(required: &Required) -> Option<String> {
         Demand::Operator(None) => "[security]".to_owned(),
         Demand::Method => "the method itself".to_owned(),
         Demand::Credentials => "the route logs in".to_owned(),
+        Demand::MtaSts => "the domain's MTA-STS policy".to_owned(),
     })
 }
 
-fn host_story((hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>)) -> HostStory {
+fn host_story(
+    (hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>),
+    published: &Published,
+) -> HostStory {
+    let held = published.sts.held();
     HostStory {
+        sts_listed: held.map(|_| published.lists(&hop.host)),
         host: hop.host.to_string(),
         port: hop.port,
         preference: hop.preference,
@@ -250,6 +294,12 @@ impl fmt::Display for Story {
             writeln!(f, "{method}")?;
         }
         writeln!(f, "otherwise: {}", self.ending)?;
+        let waits = &self.waits;
+        writeln!(
+            f,
+            "what comes next waits: {} after acceptance (fallback_after); {} where some hosts don't answer (security_patience)",
+            waits.fallback_after, waits.security_patience
+        )?;
         if let Some(observe) = &self.observe {
             writeln!(
                 f,
@@ -259,6 +309,7 @@ impl fmt::Display for Story {
                 writeln!(f, "  {method}")?;
             }
         }
+        writeln!(f, "{}", self.sts)?;
         if let Some(pattern) = &self.route {
             let login = if self.logs_in { ", with a login" } else { "" };
             writeln!(f, "route \"{pattern}\" replaces MX{login}")?;
@@ -278,6 +329,9 @@ impl fmt::Display for Story {
             match host.reason {
                 Some(reason) => write!(f, " ({reason})")?,
                 None => write!(f, " {}", host.addresses.join(" "))?,
+            }
+            if host.sts_listed == Some(false) {
+                write!(f, " (not in the MTA-STS policy)")?;
             }
         }
         match &self.probe {

@@ -17,6 +17,7 @@ use super::http::{self, Answer, Response, Status};
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::reload::Reloads;
+use crate::assurance::sts::Cache;
 use crate::ingress::Figures;
 use crate::outcome::Outcome;
 use crate::queue::{self, Questions};
@@ -33,6 +34,7 @@ pub(super) struct Monitor {
     pub(super) store: Arc<JournalStore>,
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
+    pub(super) sts: Arc<Cache>,
     pub(super) observing: Observing,
     pub(super) reloads: Arc<Reloads>,
     pub(super) log: LogControl,
@@ -89,6 +91,7 @@ impl Monitor {
         let mut page = spool.await.unwrap_or_default();
         self.ingress.write(&mut page).await;
         self.outcome.write_figures(&mut page);
+        self.sts.write_figures(&mut page);
         if let Ok(Some(sites)) = timeout(ALIVE, self.queue.ask()).await {
             queue::write_figures(&sites, &mut page);
         }

@@ -32,6 +32,9 @@ mod run;
 mod signals;
 mod spool;
 mod stats;
+mod sts;
+mod sts_story;
+mod tables;
 mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};

@@ -154,6 +154,7 @@ fn asked_story(asked: Asked) -> AskedStory {
     let (verdict, why) = match &asked.verdict {
         Some(HostVerdict::Met) => ("met", None),
         Some(HostVerdict::Unmet(why)) => ("unmet", Some(why)),
+        Some(HostVerdict::Violated(why)) => ("violated", Some(why)),
         Some(HostVerdict::Unknown(why)) => ("unknown", Some(why)),
         Some(HostVerdict::Refused(why)) => ("refused", Some(why)),
         Some(HostVerdict::Absent(why)) => ("absent", Some(why)),

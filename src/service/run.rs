@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answers;
 use super::export::Exports;
@@ -13,8 +14,9 @@ use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::tables::Knowledge;
 use super::test::Tests;
-use super::{ServeError, addresses, control, files, handover, logging, metrics, notify};
+use super::{ServeError, addresses, control, files, handover, logging, metrics, notify, sts};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -52,9 +54,12 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
     let (journal, fresh) = open_spool(&config).await?;
+    let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
-    let deliverer = Arc::new(deliverer(&config)?);
+    let sts = sts::cache(&config, knowledge.table("mta-sts"))?;
+    let _refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let deliverer = Arc::new(deliverer(&config)?.holding_to(Arc::clone(&sts)));
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
         clock.clone(),
@@ -95,6 +100,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         surveyed: Default::default(),
         tests: tests.clone(),
         exports: Exports::new(Arc::clone(&journal)),
+        sts: Arc::clone(&sts),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -107,6 +113,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: journal,
         queue: queue.questions(),
         outcome: Arc::clone(&outcome),
+        sts: Arc::clone(&sts),
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
@@ -125,6 +132,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         observing,
         figures,
         log,
+        sts,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
@@ -135,6 +143,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
@@ -151,7 +160,7 @@ async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
 }
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`
-/// explains with.
+/// explains with. What domains publish is put in by the caller.
 pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
     let resolver = Arc::new(DnsResolver::new(&config.dns)?);

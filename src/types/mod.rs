@@ -8,8 +8,6 @@
 
 pub mod address;
 pub mod body;
-#[cfg(test)]
-pub(crate) mod dialog_text;
 pub mod envelope;
 pub mod evidence;
 pub mod hand;
@@ -21,6 +19,7 @@ pub mod method;
 pub mod outcome;
 pub mod recipient;
 pub mod settlement;
+pub mod sts;
 pub mod time;
 pub mod tls_words;
 pub mod units;
@@ -38,9 +37,12 @@ pub use job::{Job, JobRecipient};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
 pub use log::{LogLevel, LogLevelError};
 pub use method::{Ending, Method, MethodsError, MethodsList};
-pub use outcome::{Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage};
+pub use outcome::{
+    Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage, Waiting,
+};
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
+pub use sts::{StsFacts, StsMode, StsSource};
 pub use time::Timestamp;
 pub use tls_words::tls_words;
 pub use would::{Course, CourseError, Would};

@@ -20,6 +20,7 @@
 //! | `undeliverable.rs` | what senders are told when it does not |
 //! | `observe.rs` | that `[security] observe` delivers past the configuration and tells what that would have done |
 //! | `weak.rs` | that nothing leaves below the level asked for |
+//! | `sts.rs` | that a domain's MTA-STS policy is found, held to and told of |
 //! | `crash.rs`, `damage.rs`, `full.rs` | that what got 250 survives kill -9, a damaged disk, a full one |
 //! | `audit.rs` | that the audit is one chain, and that a change in it is found |
 //! | `order.rs` | that the journal is on the disk before the 250 is said |
@@ -39,6 +40,7 @@
 )]
 
 mod audit;
+mod clocks;
 mod crash;
 mod damage;
 mod delivery;
@@ -60,6 +62,7 @@ mod secrets;
 mod service;
 mod smuggling;
 mod spool;
+mod sts;
 mod submit;
 mod test_message;
 mod transcript;

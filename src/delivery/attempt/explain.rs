@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::Deliverer;
 use super::leg::Leg;
+use crate::assurance::Published;
 use crate::delivery::{Hop, NoRoute, Route};
 use crate::policy::{Decision, Question, RuleTrial};
 use crate::types::{Failure, Method, Required};
@@ -23,6 +24,8 @@ pub struct Explanation {
     /// The same for the list by which it is delivered where that one would not, if
     /// the configuration is only observed.
     pub observed: Option<Vec<(Method, Required)>>,
+    /// What the recipient's domain publishes.
+    pub published: Published,
     /// Whether the route logs in.
     pub logs_in: bool,
     /// Where it goes.
@@ -46,12 +49,16 @@ impl Deliverer {
                 hosts.push((hop.clone(), addresses));
             }
         }
-        let observed = Leg::observed(&decision, credentials);
+        let published = self.published(host).await;
+        let required = Leg::configured(&decision, credentials, &published).all_required();
+        let observed = Leg::observed(&decision, credentials, &published);
+        let observed = observed.map(|leg| leg.all_required());
         Explanation {
-            required: Leg::configured(&decision, credentials).all_required(),
-            observed: observed.map(|leg| leg.all_required()),
+            required,
+            observed,
             trials: self.policy.explain(&question),
             logs_in: credentials.is_some(),
+            published,
             decision,
             route,
             hosts,

@@ -6,11 +6,13 @@
 //! time. Called by `queue` through the trait, by `service` to build it.
 
 mod board;
+mod clocks;
 mod explain;
 mod kept;
 mod leg;
 mod open;
 mod probe;
+mod tally;
 mod transact;
 mod walk;
 mod watch;
@@ -29,11 +31,14 @@ pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
 use super::timeouts::{self, Patience};
 use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
+use crate::assurance::{Published, sts};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
 use crate::tls::{ClientTls, RootsError};
-use crate::types::{BoxFuture, Host, Job, JobRecipient, RecipientReport, Report, Site};
+use crate::types::{
+    BoxFuture, Domain, Host, Job, JobRecipient, RecipientReport, Report, Site, Waiting,
+};
 
 /// Why delivery can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,8 @@ pub struct Deliverer {
     entropy: Arc<dyn Entropy>,
     router: Router,
     tls: ClientTls,
+    /// Where what domains publish is known; `None`: nobody asks.
+    sts: Option<Arc<sts::Cache>>,
 }
 
 impl std::fmt::Debug for Deliverer {
@@ -87,16 +94,33 @@ impl Deliverer {
             dialler,
             clock,
             entropy,
+            sts: None,
         })
     }
 
-    /// The job's recipients by what policy decides for them.
+    /// Holds domains to the MTA-STS policies that this cache knows.
+    #[must_use]
+    pub fn holding_to(mut self, sts: Arc<sts::Cache>) -> Self {
+        self.sts = Some(sts);
+        self
+    }
+
+    /// The job's recipients by what policy decides for them, and by whether they
+    /// have been tried before: clocks ask that (`clocks`).
     fn groups<'a>(&self, job: &'a Job) -> Vec<(Decision, Vec<&'a JobRecipient>)> {
         let mut groups: Vec<(Decision, Vec<&JobRecipient>)> = Vec::new();
         for recipient in &job.recipients {
             let question = Question::about(&job.message, &recipient.mailbox);
             let decision = self.policy.decide(&question);
-            match groups.iter_mut().find(|(known, _)| *known == decision) {
+            let is_tried = |recipient: &JobRecipient| recipient.attempts > 0;
+            let fits = |known: &Decision, members: &[&JobRecipient]| {
+                let tried = members.iter().all(|member| is_tried(member));
+                *known == decision && tried == is_tried(recipient)
+            };
+            match groups
+                .iter_mut()
+                .find(|(known, members)| fits(known, members))
+            {
                 Some((_, members)) => members.push(recipient),
                 None => groups.push((decision, vec![recipient])),
             }
@@ -129,21 +153,71 @@ impl Deliverer {
         }
     }
 
+    /// What the domain publishes; nothing where a fixed route replaces it. May take
+    /// a minute, where the domain is asked.
+    pub(super) async fn published(&self, host: &Host) -> Published {
+        match self.asked(host) {
+            Some((sts, domain)) => Published {
+                sts: sts.of(domain).await,
+            },
+            None => Published::nothing(),
+        }
+    }
+
+    /// The same after a host violated `than`, if it has changed (RFC 8461 section
+    /// 5.1).
+    async fn published_anew(&self, host: &Host, than: &Published) -> Option<Published> {
+        let (sts, domain) = self.asked(host)?;
+        let sts = sts.renewed(domain, &than.sts).await?;
+        Some(Published { sts })
+    }
+
+    fn asked<'a>(&'a self, host: &'a Host) -> Option<(&'a sts::Cache, &'a Domain)> {
+        let (sts, Host::Domain(domain)) = (self.sts.as_deref()?, host) else {
+            return None;
+        };
+        (!self.router.is_fixed(host)).then_some((sts, domain))
+    }
+
     async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
-        let walk = Walk {
+        let mut published = match route.fixed {
+            Some(_) => Published::nothing(),
+            None => self.published(&job.host).await,
+        };
+        let mut reports = Vec::new();
+        for (decision, recipients) in self.groups(job) {
+            let walk = self.errand(job, route, &published);
+            let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
+            let violated = board.violated();
+            let anew = match violated.is_empty() {
+                true => None,
+                false => self.published_anew(&job.host, &published).await,
+            };
+            let Some(anew) = anew else {
+                reports.extend(board.reports(&last));
+                continue;
+            };
+            published = anew;
+            reports.extend(board.without(&violated).reports(&last));
+            let walk = self.errand(job, route, &published);
+            let (board, last) = self.walk(&walk, &decision, violated, lane).await;
+            reports.extend(board.reports(&last));
+        }
+        self.report(job, Some(route.site.clone()), reports)
+    }
+
+    /// The walk of a job.
+    fn errand<'a>(&'a self, job: &'a Job, route: &'a Route, published: &'a Published) -> Walk<'a> {
+        Walk {
             errand: Errand::Deliver(job),
             patience: Patience::DELIVERY,
             route,
             credentials: self.credentials(&job.host, route),
+            published,
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
-        };
-        let mut reports = Vec::new();
-        for (decision, recipients) in self.groups(job) {
-            let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
-            reports.extend(board.reports(&last));
+            age: self.clock.now().since(job.message.received_at),
         }
-        self.report(job, Some(route.site.clone()), reports)
     }
 }
 
@@ -151,7 +225,7 @@ impl Deliverer {
 fn nowhere(board: &mut Board<'_>, leg: &Leg<'_>, why: &NoRoute) {
     match why.permanent {
         true => board.end(leg.ending(), &why.failure),
-        false => board.defer(&why.failure),
+        false => board.defer(&why.failure, Waiting::default()),
     }
 }
 
@@ -193,9 +267,14 @@ fn unrouted<'a>(
     recipients: Vec<&'a JobRecipient>,
     why: &NoRoute,
 ) -> Board<'a> {
-    let mut board = Board::new(decision, recipients);
-    nowhere(&mut board, &Leg::configured(decision, None), why);
-    if let Some(observed) = Leg::observed(decision, None) {
+    let published = Published::nothing();
+    let mut board = Board::new(decision, &published, recipients);
+    nowhere(
+        &mut board,
+        &Leg::configured(decision, None, &published),
+        why,
+    );
+    if let Some(observed) = Leg::observed(decision, None, &published) {
         board.observe();
         nowhere(&mut board, &observed, why);
     }

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::Deliverer;
 use super::kept::Kept;
+use super::walk::vouches;
 use super::watch::{Sighting, Watch};
-use crate::assurance::{self, Judged};
+use crate::assurance::{self, Judged, Published};
 use crate::delivery::connection::Connection;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::session::{Login, greeting_name};
@@ -24,7 +25,9 @@ use crate::delivery::{Credentials, Hop, dial};
 use crate::dns::Answer;
 use crate::sys::Stream;
 use crate::tls::{Profile, Proof};
-use crate::types::{Achieved, Failure, Host, Method, Permit, Reason, Remote, Required, Stage};
+use crate::types::{
+    Achieved, AuthenticatedBy, Failure, Host, Method, Permit, Reason, Remote, Required, Stage,
+};
 
 /// Why there is no connection.
 pub(super) struct Refusal {
@@ -59,6 +62,8 @@ pub(super) struct Purpose<'a> {
     /// Whether an operator's route names the host.
     pub(super) fixed: bool,
     pub(super) credentials: Option<&'a Credentials>,
+    /// What the recipients' domain publishes.
+    pub(super) published: &'a Published,
     /// When no further address is begun with.
     pub(super) until: Instant,
     pub(super) patience: Patience,
@@ -83,10 +88,15 @@ impl Deliverer {
             },
             achieved: None,
         };
+        if let Err(reason) = purpose.published.admits(&hop.host) {
+            let failure = failure::ours(reason, Stage::Route);
+            refusal.verdict = failure::of_host(failure, purpose.required, None);
+            return Err(refusal);
+        }
         let addresses = match self.addresses(hop, purpose.fixed).await {
             Ok(addresses) => addresses,
             Err(failure) => {
-                refusal.verdict = failure::of_host(failure);
+                refusal.verdict = failure::of_host(failure, purpose.required, None);
                 return Err(refusal);
             }
         };
@@ -131,7 +141,8 @@ impl Deliverer {
                 Err(fault) => fault,
             };
             refusal.achieved = fault.achieved;
-            match failure::of_host(fault.failure) {
+            let achieved = refusal.achieved.as_ref().and_then(|a| a.level());
+            match failure::of_host(fault.failure, purpose.required, achieved) {
                 Verdict::Unknown(failure) if failure.stage != Stage::Connect => {
                     answered = Some(failure);
                 }
@@ -221,9 +232,10 @@ impl Deliverer {
             return Err(failure.into());
         }
         seen.starttls = Some(connection.offers_starttls());
-        let (mut connection, judged) = match purpose.method {
+        let (mut connection, proof, judged) = match purpose.method {
             Method::Cleartext => (
                 connection,
+                None,
                 Judged {
                     achieved: Achieved::cleartext(),
                     unproven: None,
@@ -242,6 +254,7 @@ impl Deliverer {
         let now = Instant::now();
         Ok(Kept {
             connection,
+            proof,
             achieved: judged.achieved,
             unproven: judged.unproven,
             hop: hop.clone(),
@@ -266,7 +279,7 @@ impl Deliverer {
         purpose: Purpose<'_>,
         profile: Profile,
         seen: &mut Sighting,
-    ) -> Result<(Connection, Judged), Fault> {
+    ) -> Result<(Connection, Option<Proof>, Judged), Fault> {
         if connection.is_masked() {
             tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
         }
@@ -279,9 +292,10 @@ impl Deliverer {
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
-        let judged = judge(proof, purpose, seen)?;
+        let vouched = vouches(purpose.fixed, purpose.published, &hop.host);
+        let judged = judge(proof.clone(), vouched, purpose.required, seen)?;
         match connection.greet_again().await {
-            Ok(()) => Ok((connection, judged)),
+            Ok(()) => Ok((connection, Some(proof), judged)),
             Err(failure) => {
                 connection.quit().await;
                 Err(failure.into())
@@ -328,12 +342,17 @@ impl Deliverer {
 }
 
 /// Holds what was proven against what is required.
-fn judge(proof: Proof, purpose: Purpose<'_>, seen: &mut Sighting) -> Result<Judged, Fault> {
+fn judge(
+    proof: Proof,
+    vouched: AuthenticatedBy,
+    required: &Required,
+    seen: &mut Sighting,
+) -> Result<Judged, Fault> {
     seen.proof = Some(proof.clone());
-    let judged = assurance::judge(proof, purpose.fixed)
+    let judged = assurance::judge(proof, vouched)
         .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
     seen.achieved = Some(judged.achieved.clone());
-    match permit(purpose.required, &judged.achieved) {
+    match permit(required, &judged.achieved) {
         Ok(_) => Ok(judged),
         Err(shortfall) => Err(Fault {
             failure: match judged.unproven {

@@ -77,8 +77,11 @@ impl Deliverer {
             patience,
             route,
             credentials: self.credentials(recipient.mailbox.host(), route),
+            published: &explanation.published,
             until: patience.until(timeouts::ATTEMPT),
             observing: false,
+            // As at its first attempt.
+            age: std::time::Duration::ZERO,
         };
         let mut lane = Lane::default();
         let walking = self.walk(&walk, decision, vec![recipient], &mut lane);

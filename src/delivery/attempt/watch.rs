@@ -55,6 +55,8 @@ pub enum HostVerdict {
     Met,
     /// A definite no to the protection required.
     Unmet(Failure),
+    /// Less than the recipient's domain has published: nothing may go there.
+    Violated(Failure),
     /// Not reached, or no definite answer.
     Unknown(Failure),
     /// A permanent refusal that is not about protection.
@@ -68,6 +70,7 @@ impl From<Option<&Verdict>> for HostVerdict {
         match refusal.cloned() {
             None => Self::Met,
             Some(Verdict::Unmet(failure)) => Self::Unmet(failure),
+            Some(Verdict::Violated(failure)) => Self::Violated(failure),
             Some(Verdict::Unknown(failure)) => Self::Unknown(failure),
             Some(Verdict::Refused(failure)) => Self::Refused(failure),
             Some(Verdict::Absent(failure)) => Self::Absent(failure),

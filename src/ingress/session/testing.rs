@@ -80,6 +80,8 @@ pub(in crate::ingress) struct Driven {
     body: Option<Vec<u8>>,
     /// What was committed.
     pub(in crate::ingress) commits: Vec<(Ticket, String)>,
+    /// Since the last 354: `body` and `commit`, and the codes of replies.
+    pub(in crate::ingress) order: Vec<String>,
     pub(in crate::ingress) discards: usize,
     pub(in crate::ingress) pauses: usize,
     pub(in crate::ingress) closed: bool,
@@ -97,6 +99,7 @@ impl Driven {
             out: String::new(),
             body: None,
             commits: Vec::new(),
+            order: Vec::new(),
             discards: 0,
             pauses: 0,
             closed: false,
@@ -166,7 +169,11 @@ impl Driven {
         for _ in 0..1_000_000 {
             match self.session.advance() {
                 Action::Read => return,
-                Action::Send(octets) => self.out += std::str::from_utf8(&octets).unwrap(),
+                Action::Send(octets) => {
+                    let text = std::str::from_utf8(&octets).unwrap();
+                    self.note_replies(text);
+                    self.out += text;
+                }
                 Action::Pause(_) => self.pauses += 1,
                 Action::StartTls => self.session.answer(Answer::Secured(secured())),
                 Action::Authenticate(login) => {
@@ -184,6 +191,9 @@ impl Driven {
                         .answer(Answer::Opened(self.open.clone().map(|()| id)));
                 }
                 Action::Body(octets) => {
+                    if self.order.last().is_none_or(|last| last != "body") {
+                        self.order.push("body".to_owned());
+                    }
                     self.body
                         .as_mut()
                         .expect("an intake")
@@ -191,6 +201,7 @@ impl Driven {
                     self.session.answer(Answer::Written(self.write.clone()));
                 }
                 Action::Commit(ticket) => {
+                    self.order.push("commit".to_owned());
                     let body = self.body.take().expect("an intake");
                     let before = self.out.len();
                     if self.commit.is_ok() {
@@ -212,6 +223,15 @@ impl Driven {
             }
         }
         panic!("the session spins");
+    }
+
+    fn note_replies(&mut self, text: &str) {
+        for code in codes(text) {
+            match code {
+                354 => self.order.clear(),
+                _ => self.order.push(code.to_string()),
+            }
+        }
     }
 
     /// Whether an intake is open.

@@ -161,6 +161,7 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
             fate,
             method: Some(Method::Tls),
             evidence: evidence.clone(),
+            waiting: crate::types::Waiting::default(),
         });
     Report {
         id: job.message.id,

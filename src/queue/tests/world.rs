@@ -143,6 +143,7 @@ impl Scripted {
                 fate: one(place),
                 method: None,
                 evidence: Evidence::default(),
+                waiting: crate::types::Waiting::default(),
             });
         Report {
             id: job.message.id,

@@ -22,7 +22,7 @@ const CACHE: u64 = 64 << 20;
 
 /// The index is not to be trusted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum IndexError {
+pub(in crate::spool) enum IndexError {
     /// sled says so.
     #[error("{0}")]
     Sled(#[from] sled::Error),
@@ -35,6 +35,12 @@ pub(super) enum IndexError {
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Entropy,
+}
+
+impl From<std::io::Error> for IndexError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Sled(error.into())
+    }
 }
 
 impl From<KeyError> for IndexError {
@@ -322,7 +328,9 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// sled 0.34 asserts on damaged files instead of saying so.
-fn calm<T>(with: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+pub(in crate::spool) fn calm<T>(
+    with: impl FnOnce() -> Result<T, sled::Error>,
+) -> Result<T, IndexError> {
     Ok(catch_unwind(AssertUnwindSafe(with)).map_err(|_| IndexError::Panicked)??)
 }
 

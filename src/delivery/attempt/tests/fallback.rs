@@ -193,7 +193,7 @@ async fn recipients_go_by_their_own_rules() {
             ..Conditions::default()
         },
         methods: Some(MethodsList::parse(&["tls", "cleartext"]).unwrap()),
-        tls_level: None,
+        ..Rule::default()
     });
     let report = world.attempt(&["strict", "lax", "other"]).await;
     let dropped = "dropped no-starttls 5.7.10";
