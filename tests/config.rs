@@ -438,6 +438,7 @@ fn what_is_not_built_is_refused() {
         "[security]\nmethods = [\"tls\", \"pgp\"]\n",
         "[audit]\nkeep = \"12h\"\n",
         "[audit]\nkeep = \"forever\"\n",
+        "[network]\nhttps_port = 0\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.subject_contains = \"x\"\n",
     ] {
         assert!(

@@ -128,7 +128,7 @@ fn fill(
     make("data", MAIL, 0, 0o700)?;
     let mut transport = String::new();
     for (number, site) in sites.iter().enumerate() {
-        let domain = message::domain(number as u64);
+        let domain = message::domain(message::DOMAIN, number as u64);
         let _ = writeln!(transport, "{domain} smtp:[{}]:{}", site.ip(), site.port());
     }
     std::fs::write(dir.join("etc/transport"), transport)?;

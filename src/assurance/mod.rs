@@ -11,6 +11,13 @@ pub mod sts;
 
 pub use published::Published;
 
+mod memory;
+
+pub use memory::{
+    Better, Counts, DomainRecord, ExceptionError, Exceptions, HostRecord, LAPSE, NoMemory,
+    PLAIN_LAPSE, Remembers, TlsMemory, Turn,
+};
+
 use crate::tls::Proof;
 use crate::types::{
     Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,
@@ -179,7 +186,7 @@ mod tests {
     fn proof(version: &str, verdict: CertificateVerdict) -> Proof {
         let facts = TlsFacts {
             version: version.into(),
-            cipher: "TLS13_AES_128_GCM_SHA256".into(),
+            cipher: "TLS_AES_128_GCM_SHA256".into(),
             group: "X25519".into(),
             certificate: None,
         };

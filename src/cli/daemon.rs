@@ -71,6 +71,30 @@ pub(super) fn export(config: &Config, to: &mut dyn Write) -> Result<Option<Expor
     }
 }
 
+/// As [`try_ask`], and `None` without a word where no daemon answers.
+pub(super) fn ask_quietly(config: &Config, request: &Request) -> Option<Answer> {
+    exchange(config, request).ok()
+}
+
+/// Asks the daemon if one runs; `None` without a word if none does. What goes wrong
+/// else is told to the user here.
+///
+/// # Errors
+/// How to exit.
+pub(super) fn ask_if_running(config: &Config, request: &Request) -> Result<Option<Answer>, Exit> {
+    match exchange(config, request) {
+        Ok(Answer::Failed { error }) => {
+            output::complain(error);
+            Err(Exit::Failed)
+        }
+        Ok(answer) => Ok(Some(answer)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(e) => Err(not_asked(config, &e)),
+    }
+}
+
 fn not_asked(config: &Config, e: &io::Error) -> Exit {
     let socket = config.control.display();
     let advice = match e.kind() {

@@ -17,6 +17,7 @@ mod account;
 mod audit;
 mod check;
 mod daemon;
+mod domain;
 mod explain;
 mod hand;
 mod key;
@@ -67,6 +68,9 @@ enum Command {
     /// Add, list, remove, look up and approve recipients' certificates.
     #[command(subcommand)]
     Key(key::Key),
+    /// Look at what is remembered of recipients' domains, and make exceptions.
+    #[command(subcommand)]
+    Domain(domain::Domain),
     /// Change how much the running daemon logs.
     #[command(subcommand)]
     Log(log::Log),
@@ -125,6 +129,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Audit(audit) => audit.run(&config),
         Command::Spool(spool) => spool.run(&config),
         Command::Key(key) => key.run(&config),
+        Command::Domain(domain) => domain.run(&config),
         Command::Log(log) => log.run(&config),
         Command::Explain(explain) => explain.run(&config),
         Command::Test(test) => test.run(&config),

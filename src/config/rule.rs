@@ -15,6 +15,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
     let given = Given::read(&section);
     let observe = section.flag("observe").unwrap_or(false);
+    let probe = section.flag("probe").unwrap_or(true);
     section.finish();
     let usual = Treatment::default();
     let default = Treatment {
@@ -44,6 +45,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
         rules,
         dsn_cleartext,
         observe,
+        probe,
     }
 }
 
@@ -122,10 +124,11 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         );
     }
     let given = Given::read(section);
-    if !TREATMENT.iter().any(|key| section.has(key)) {
+    let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
+    if !TREATMENT.iter().any(|key| section.has(key)) && !refuse_without_tls {
         section.fault(
             section.line(),
-            "the rule does nothing: give it methods or tls_level",
+            "the rule does nothing: give it methods, tls_level or refuse_without_tls",
         );
     }
     section.finish();
@@ -136,5 +139,6 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         tls_level: given.tls_level,
         fallback_after: given.fallback_after,
         security_patience: given.security_patience,
+        refuse_without_tls,
     })
 }

@@ -5,6 +5,10 @@
 //! that the REST API can later say the same words. `cli` asks, `service`
 //! answers.
 
+mod domain;
+
+pub use domain::{DomainOrder, DomainView, ExceptionView, HostView, SeenCertificate};
+
 use serde::{Deserialize, Serialize};
 
 use crate::types::units::parse_duration;
@@ -57,6 +61,11 @@ pub enum Request {
     StsPolicy {
         /// The domain.
         domain: String,
+    },
+    /// Ask or change what is remembered of domains.
+    Domain {
+        /// What.
+        order: DomainOrder,
     },
     /// Change how much is logged.
     LogLevel {
@@ -151,6 +160,22 @@ pub enum Answer {
         received_at: String,
         /// The hash of the configuration that the daemon goes by.
         configuration: String,
+    },
+    /// What is remembered of domains.
+    Domains {
+        /// Each, by name.
+        domains: Vec<DomainView>,
+    },
+    /// A domain was probed.
+    Probed {
+        /// The story of `explain --probe`, as JSON.
+        story: serde_json::Value,
+        /// The same for people.
+        text: String,
+        /// Whether a message would be delivered.
+        delivered: bool,
+        /// What is remembered now.
+        domain: Box<DomainView>,
     },
     /// The frames of an export follow.
     Export,

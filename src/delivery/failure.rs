@@ -19,6 +19,8 @@ pub(super) enum Meaning {
     Again(Failure),
     /// Another host may do better (RFC 5321 section 5.1); else deferred.
     NextHost(Failure),
+    /// This host takes no such message, another may (RFC 5321 section 5.1); else never.
+    Unsuitable(Failure),
     /// Later.
     Defer(Failure),
     /// Never.
@@ -45,7 +47,7 @@ pub(super) fn of_recipient(end: RecipientEnd) -> Meaning {
     match end {
         RecipientEnd::Delivered(reply) => Meaning::Delivered(reply),
         RecipientEnd::TooMany(reply) => Meaning::Again(temporary(Stage::Rcpt, reply)),
-        RecipientEnd::Unsuitable(reason) => Meaning::Bounce(ours(reason, Stage::Mail)),
+        RecipientEnd::Unsuitable(reason) => Meaning::Unsuitable(ours(reason, Stage::Mail)),
         RecipientEnd::Broken(failure) => match failure.reason {
             // Another host might get a second copy, or fail at the same body.
             Reason::OutcomeUnknown | Reason::BodyUnreadable => Meaning::Defer(failure),
@@ -109,6 +111,7 @@ fn by_itself(failure: Failure) -> Verdict {
         | Reason::BelowFloor
         | Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
         | Reason::Shortfall => Verdict::Unmet(failure),
@@ -217,7 +220,7 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::ProtocolError => "4.5.0",
         // Encryption needed.
         Reason::NoStarttls | Reason::Shortfall | Reason::PatienceOver => "5.7.10",
-        Reason::StarttlsRefused => "4.7.10",
+        Reason::StarttlsRefused | Reason::TlsRemembered => "4.7.10",
         // Cryptographic algorithm not supported.
         Reason::NoCommonTls | Reason::BelowFloor => "5.7.6",
         // Other or undefined security status: what is published is not fulfilled, or
@@ -227,6 +230,7 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::TlsInterrupted => "4.7.5",
         Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid => "5.7.5",
         Reason::Rejected => "5.0.0",

@@ -14,6 +14,7 @@ fn reply(code: u16, enhanced: Option<&str>) -> RemoteReply {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Next,
+    Unsuitable,
     Defer,
     Bounce,
 }
@@ -21,6 +22,7 @@ enum Kind {
 fn kind(meaning: Meaning) -> (Kind, Failure) {
     match meaning {
         Meaning::NextHost(failure) => (Kind::Next, failure),
+        Meaning::Unsuitable(failure) => (Kind::Unsuitable, failure),
         Meaning::Defer(failure) => (Kind::Defer, failure),
         Meaning::Bounce(failure) => (Kind::Bounce, failure),
         other => panic!("{other:?}"),
@@ -88,7 +90,10 @@ fn broken_sessions() {
     }
     for (reason, status) in [(Reason::TooLarge, "5.3.4"), (Reason::EightBit, "5.6.3")] {
         let (meaning, failure) = kind(of_recipient(RecipientEnd::Unsuitable(reason)));
-        assert_eq!((meaning, failure.status.as_str()), (Kind::Bounce, status));
+        assert_eq!(
+            (meaning, failure.status.as_str()),
+            (Kind::Unsuitable, status)
+        );
     }
 }
 
@@ -102,6 +107,7 @@ fn verdicts_by_reason() {
         (Reason::BelowFloor, unmet, true),
         (Reason::CertificateName, unmet, false),
         (Reason::CertificateExpired, unmet, false),
+        (Reason::CertificateNotYetValid, unmet, false),
         (Reason::CertificateUntrusted, unmet, false),
         (Reason::CertificateInvalid, unmet, false),
         (Reason::Shortfall, unmet, false),

@@ -40,7 +40,7 @@ pub(super) fn because(reason: Reason) -> &'static str {
             "the recipient's mail server could not prove that it is the right one, \
              which our rules require"
         }
-        Reason::CertificateExpired => {
+        Reason::CertificateExpired | Reason::CertificateNotYetValid => {
             "the certificate by which the recipient's mail server proves its identity \
              is not valid at this time"
         }
@@ -71,6 +71,10 @@ pub(super) fn because(reason: Reason) -> &'static str {
              protects it as our rules require"
         }
         Reason::Interrupted => "our mail server was interrupted while sending it",
+        Reason::TlsRemembered => {
+            "the recipient's mail server does not offer an encrypted connection, as it \
+             always did before"
+        }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
     }
 }
@@ -88,10 +92,12 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::BelowFloor
         | Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
         | Reason::StsHost
         | Reason::Shortfall
+        | Reason::TlsRemembered
         | Reason::PatienceOver => {
             "Please reach the recipient in another way, and do not send the content over \
              an unprotected channel. The recipient's IT staff can correct this; show them \

@@ -25,6 +25,8 @@ pub struct Settings {
     pub dsn_cleartext: bool,
     /// `[security] observe`: what is prescribed goes into the record alone.
     pub observe: bool,
+    /// `[security] probe`: domains that mail goes to are looked at daily.
+    pub probe: bool,
 }
 
 /// What a rule or `[security]` prescribes.
@@ -68,6 +70,8 @@ pub struct Rule {
     pub fallback_after: Option<Duration>,
     /// Its `security_patience`; `None`: that of `[security]`.
     pub security_patience: Option<Duration>,
+    /// Recipients whose domain is known not to do TLS are refused at RCPT.
+    pub refuse_without_tls: bool,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if

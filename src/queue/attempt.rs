@@ -161,6 +161,8 @@ pub(super) fn deferral(job: &Job, at: Timestamp, reason: Reason) -> Report {
             .iter()
             .map(|recipient| deferred(recipient, reason))
             .collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 

@@ -76,6 +76,7 @@ fn is_of_site(failure: &Failure) -> bool {
             | Reason::BelowFloor
             | Reason::CertificateName
             | Reason::CertificateExpired
+            | Reason::CertificateNotYetValid
             | Reason::CertificateUntrusted
             | Reason::CertificateInvalid
             | Reason::Shortfall
@@ -118,6 +119,8 @@ mod tests {
             site: None,
             at: Timestamp::from_micros(0),
             recipients: recipients.collect(),
+            learnt: None,
+            waiver: None,
         }
     }
 

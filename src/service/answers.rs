@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::export::Exports;
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::stats::Surveyed;
 use super::sts;
@@ -28,6 +29,7 @@ pub(super) struct Answers {
     pub(super) tests: Tests,
     pub(super) exports: Exports,
     pub(super) sts: Arc<Cache>,
+    pub(super) domains: Domains,
 }
 
 impl Answers {
@@ -49,6 +51,7 @@ impl Answers {
                 }),
                 Err(e) => Err(e.to_string()),
             },
+            Request::Domain { order } => self.domain(order, actor).await,
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);
                 self.log.set(level, span).map(|()| Answer::Done)

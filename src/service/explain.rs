@@ -5,19 +5,22 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::domain::AsTold;
 use super::probe::ProbeStory;
 use super::run::deliverer;
 use super::sts;
 use super::sts_story::StsStory;
 use crate::assurance::Published;
 use crate::config::Config;
-use crate::delivery::{Explanation, Hop};
+use crate::control::DomainView;
+use crate::delivery::{Deliverer, Explanation, Hop};
 use crate::policy::{Question, Trial};
 use crate::types::units::print_duration;
-use crate::types::{Demand, Ending, Failure, Mailbox, Method, Required};
+use crate::types::{Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required};
 
 /// The message in question.
 #[derive(Debug, Clone)]
@@ -50,6 +53,11 @@ pub struct Story {
     observe: Option<Vec<MethodStory>>,
     /// The domain's MTA-STS policy, or why it has none.
     sts: StsStory,
+    /// What is remembered of the domain forbids `cleartext`: `encrypted`, or
+    /// `excepted` where an operator's exception lets it all the same; null: nothing.
+    memory: Option<&'static str>,
+    /// Who made the exception, until when and why.
+    exception: Option<String>,
     /// The `domain` of the fixed route that replaces MX.
     route: Option<String>,
     logs_in: bool,
@@ -109,7 +117,7 @@ struct NoRouteStory {
 
 /// Asks policy, DNS and what the domain publishes, with the configuration in the file,
 /// as delivery would; with `probe`, also the hosts. `kept` is what the daemon keeps of
-/// the domain's MTA-STS policy, if one could be asked.
+/// the domain's MTA-STS policy, if one could be asked, `told` what is remembered of it.
 ///
 /// # Errors
 /// What can't be set up, in words.
@@ -117,6 +125,7 @@ pub fn explain(
     config: &Config,
     case: &Case,
     kept: Option<Option<String>>,
+    told: Option<&DomainView>,
     probe: bool,
 ) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -125,25 +134,38 @@ pub fn explain(
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let domain = case.recipient.domain();
-        let known = kept.as_ref().and_then(Option::as_deref);
-        let sts = sts::cache_knowing(config, domain, known).map_err(|e| e.to_string())?;
+        let kept = kept.as_ref().map(Option::as_deref);
+        let cache = sts::cache_knowing(config, domain, kept);
+        let (sts, known) = cache.map_err(|e| e.to_string())?;
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
-        let deliverer = deliverer.holding_to(sts);
+        let mut deliverer = deliverer.holding_to(sts);
+        if let (Some(view), Some(domain)) = (told, domain) {
+            deliverer = deliverer.remembering(Arc::new(AsTold::of(domain, view)));
+        }
         let question = case.question();
-        let asked_daemon = kept.is_some();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation, asked_daemon));
+            return Ok(Story::new(&case.recipient, explanation, known));
         }
-        let (explanation, prospect) = deliverer
-            .probe(question)
-            .await
-            .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
-        let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation, asked_daemon);
-        story.probe = Some(probe);
-        Ok(story)
+        Ok(probe_with(&deliverer, case, known).await?.0)
     })
+}
+
+/// What would happen, by asking the hosts, and what was learnt of them.
+pub(super) async fn probe_with(
+    deliverer: &Deliverer,
+    case: &Case,
+    known: bool,
+) -> Result<(Story, Option<Learnt>), String> {
+    let (explanation, mut prospect) = deliverer
+        .probe(case.question())
+        .await
+        .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
+    let learnt = prospect.learnt.take();
+    let probe = ProbeStory::new(&explanation, prospect);
+    let mut story = Story::new(&case.recipient, explanation, known);
+    story.probe = Some(probe);
+    Ok((story, learnt))
 }
 
 impl Case {
@@ -167,7 +189,7 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
-    fn new(recipient: &Mailbox, explanation: Explanation, asked_daemon: bool) -> Self {
+    fn new(recipient: &Mailbox, explanation: Explanation, known: bool) -> Self {
         let published = explanation.published;
         let decision = explanation.decision;
         let route = explanation.route;
@@ -197,6 +219,15 @@ impl Story {
                 fallback_after: print_duration(decision.treatment.fallback_after),
                 security_patience: print_duration(decision.treatment.security_patience),
             },
+            memory: match &explanation.remembered {
+                Remembered::Nothing => None,
+                Remembered::Encrypted => Some("encrypted"),
+                Remembered::Waived(_) => Some("excepted"),
+            },
+            exception: match &explanation.remembered {
+                Remembered::Waived(waiver) => Some(waiver.note()),
+                _ => None,
+            },
             rule: decision.rule,
             configuration: decision.configuration,
             route: fixed.map(|fixed| fixed.pattern.clone()),
@@ -207,7 +238,7 @@ impl Story {
                 .into_iter()
                 .map(|host| host_story(host, &published))
                 .collect(),
-            sts: StsStory::new(&published, asked_daemon),
+            sts: StsStory::new(&published, known),
             no_route: route.err().map(|no| NoRouteStory {
                 permanent: no.permanent,
                 reason: no.failure.reason.as_str(),
@@ -300,6 +331,14 @@ impl fmt::Display for Story {
             "what comes next waits: {} after acceptance (fallback_after); {} where some hosts don't answer (security_patience)",
             waits.fallback_after, waits.security_patience
         )?;
+        match (&self.exception, self.memory) {
+            (Some(exception), _) => writeln!(f, "its hosts did TLS before, but: {exception}")?,
+            (None, Some(_)) => writeln!(
+                f,
+                "its hosts did TLS before (postern domain show): cleartext is passed over, and it waits"
+            )?,
+            (None, None) => {}
+        }
         if let Some(observe) = &self.observe {
             writeln!(
                 f,

@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ServeError;
 use super::http::{self, Answer, Response, Status};
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::reload::Reloads;
@@ -38,6 +39,7 @@ pub(super) struct Monitor {
     pub(super) observing: Observing,
     pub(super) reloads: Arc<Reloads>,
     pub(super) log: LogControl,
+    pub(super) domains: Domains,
     /// When the daemon started.
     pub(super) started: Timestamp,
 }
@@ -102,6 +104,7 @@ impl Monitor {
         );
         self.reloads.write(&mut page);
         self.log.write_figures(&mut page);
+        self.domains.write_figures(&mut page);
         page.gauge(
             "postern_observe",
             "Whether methods and levels are only observed: nothing is enforced.",

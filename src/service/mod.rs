@@ -11,6 +11,7 @@ mod addresses;
 mod answers;
 mod audit;
 mod control;
+mod domain;
 mod error;
 mod explain;
 mod export;
@@ -22,6 +23,7 @@ mod http;
 mod inspect;
 mod json_lines;
 pub mod keys;
+mod learning;
 mod logging;
 mod metrics;
 mod notify;
@@ -42,6 +44,7 @@ pub use crate::spool::{
     Checked as SpoolChecked, ImportedMessage, Rotated as RotatedKey, Taken as ImportTaken,
 };
 pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, ago, audit, verify_audit};
+pub use domain::remembered;
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
 pub use export_file::ExportFile;

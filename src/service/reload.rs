@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::assurance::sts::{Cache, Sources};
 use crate::config::{self, Config};
+use crate::delivery::Deliver;
 use crate::ingress::Ingress;
 use crate::outcome::Outcome;
 use crate::queue::{Questions, Renewal};
 use crate::sys::metrics::{Counter, Page};
 
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::run::deliverer;
@@ -32,6 +34,7 @@ pub(super) struct Reloader {
     pub(super) figures: Arc<Reloads>,
     pub(super) log: LogControl,
     pub(super) sts: Arc<Cache>,
+    pub(super) domains: Domains,
 }
 
 /// What there is to see of reloads.
@@ -134,14 +137,16 @@ impl Reloader {
         let sources = sts::sources(&config).map_err(|e| vec![e.to_string()])?;
         let deliver = deliverer(&config).map_err(|e| vec![e.to_string()])?;
         let deliver = deliver.holding_to(Arc::clone(&self.sts));
+        let deliver = Arc::new(deliver.remembering(self.domains.as_memory()));
         let outcome = self.outcome.renewed(config.outcome.clone());
         let renewal = Renewal {
             settings: config.queue.clone(),
-            deliver: Arc::new(deliver),
+            deliver: Arc::clone(&deliver) as Arc<dyn Deliver>,
             outcome: Arc::new(outcome),
         };
         let ingress = self.ingress.reload(&config.ingress);
         ingress.map_err(|e| vec![e.to_string()])?;
+        self.domains.renew(&config, deliver);
         Ok((config, renewal, sources))
     }
 }

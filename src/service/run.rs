@@ -4,11 +4,12 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answers;
 use super::export::Exports;
+use super::learning::{self, Domains, Sink};
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
@@ -27,6 +28,7 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::types::Learnt;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -53,13 +55,18 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (journal, fresh) = open_spool(&config).await?;
+    let (learnt_to, learnt) = learning::channel();
+    let (journal, fresh) = open_spool(&config, learnt_to).await?;
     let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
-    let sts = sts::cache(&config, knowledge.table("mta-sts"))?;
-    let _refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
-    let deliverer = Arc::new(deliverer(&config)?.holding_to(Arc::clone(&sts)));
+    let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
+    let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let memory = learning::memory(&config, &knowledge).await;
+    let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
+    let deliverer = Arc::new(deliverer.remembering(memory.clone()));
+    let domains = Domains::new(&config, memory, Arc::clone(&deliverer), clock.clone());
+    let learning = domains.start(learnt);
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
         clock.clone(),
@@ -77,6 +84,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: Arc::clone(&store),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        foresight: Arc::new(domains.clone()),
     };
     let ingress = Ingress::serve(sockets, &config.ingress, ports, stopping.clone())?;
     let for_metrics = metrics::bind(config.metrics).await?;
@@ -101,6 +109,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         tests: tests.clone(),
         exports: Exports::new(Arc::clone(&journal)),
         sts: Arc::clone(&sts),
+        domains: domains.clone(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -109,6 +118,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         observing: observing.clone(),
         reloads: Arc::clone(&figures),
         log: log.clone(),
+        domains: domains.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
@@ -133,6 +143,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         figures,
         log,
         sts,
+        domains,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
@@ -143,6 +154,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    refreshing.abort();
+    learning.finish().await;
     knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
@@ -188,9 +201,12 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 }
 
 /// Opens the spool and tells what it found.
-async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
+async fn open_spool(
+    config: &Config,
+    learnt: mpsc::Sender<Learnt>,
+) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
     let config = config.clone();
-    let opening = tokio::task::spawn_blocking(move || open_journal(&config));
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(learnt)));
     let (store, fresh, opened) = opening
         .await
         .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
@@ -205,8 +221,9 @@ async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver
 /// [`ServeError::Audit`] or [`ServeError::Spool`].
 pub(super) fn open_journal(
     config: &Config,
+    learnt: Option<mpsc::Sender<Learnt>>,
 ) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
-    let events = AuditLog::open(
+    let audit = AuditLog::open(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         &SystemEntropy::default(),
@@ -217,7 +234,7 @@ pub(super) fn open_journal(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         Arc::new(SystemEntropy::default()),
-        Box::new(events),
+        Box::new(Sink { audit, learnt }),
     )?)
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Holds always: the cache lives as long as the daemon; a reload changes whom it
 //! asks, not what it knows. The command `explain` has a cache of its own, which
-//! begins with what the running daemon keeps of the domain, so that it explains what
-//! the daemon would do.
+//! begins with what the daemon keeps of the domain, so that it explains what the
+//! daemon would do.
 
 use std::sync::Arc;
 
-use super::ServeError;
+use super::{ServeError, tables};
 use crate::assurance::sts::{Cache, Held, Sources};
 use crate::config::Config;
 use crate::dns::DnsResolver;
@@ -15,30 +15,51 @@ use crate::fetch::HttpsFetcher;
 use crate::sys::{MemoryTable, SystemClock, Table, TcpDialler};
 use crate::types::Domain;
 
-/// A cache over `table`.
+/// The table in which the cache keeps policies.
+pub(super) const TABLE: &str = "sts";
+
+/// The daemon's cache, over its table.
 ///
 /// # Errors
 /// What the configuration names and can't be used.
-pub(super) fn cache(config: &Config, table: Arc<dyn Table>) -> Result<Arc<Cache>, ServeError> {
-    let cache = Cache::new(sources(config)?, table, Arc::new(SystemClock));
-    Ok(Arc::new(cache))
+pub(super) async fn open(config: &Config, table: Arc<dyn Table>) -> Result<Arc<Cache>, ServeError> {
+    let sources = sources(config)?;
+    let reading = tokio::task::spawn_blocking(move || over(sources, table));
+    reading
+        .await
+        .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))
 }
 
-/// A cache that begins with what a daemon keeps of a domain, in its words.
+/// A cache that begins with what the daemon keeps of a domain: `kept`, in a running
+/// daemon's words; without one, what its tables hold. And whether either is known.
 ///
 /// # Errors
-/// As [`cache`].
+/// What the configuration names and can't be used.
 pub(super) fn cache_knowing(
     config: &Config,
     domain: Option<&Domain>,
-    kept: Option<&str>,
-) -> Result<Arc<Cache>, ServeError> {
-    let table = MemoryTable::default();
-    if let Some((domain, kept)) = domain.zip(kept) {
-        // A table in memory can't fail.
-        let _ = table.put(domain.as_str().as_bytes(), kept.as_bytes());
+    kept: Option<Option<&str>>,
+) -> Result<(Arc<Cache>, bool), ServeError> {
+    let mut table: Arc<dyn Table> = Arc::new(MemoryTable::default());
+    let mut known = kept.is_some();
+    match (domain, kept) {
+        (Some(domain), Some(Some(kept))) => {
+            // A table in memory can't fail.
+            let _ = table.put(domain.as_str().as_bytes(), kept.as_bytes());
+        }
+        (_, Some(_)) => {}
+        (_, None) => {
+            if let Ok(copy) = tables::copy(config) {
+                table = copy.table(TABLE);
+                known = true;
+            }
+        }
     }
-    cache(config, Arc::new(table))
+    Ok((over(sources(config)?, table), known))
+}
+
+fn over(sources: Sources, table: Arc<dyn Table>) -> Arc<Cache> {
+    Arc::new(Cache::new(sources, table, Arc::new(SystemClock)))
 }
 
 /// Whom to ask, by the configuration.

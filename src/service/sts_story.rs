@@ -26,12 +26,12 @@ pub(super) struct StsStory {
     expires_at: Option<String>,
     /// `cache`, or `fetched` for this explanation.
     source: Option<&'static str>,
-    /// Whether a running daemon told what it keeps.
-    asked_daemon: bool,
+    /// Whether it is known what the daemon keeps.
+    kept_known: bool,
 }
 
 impl StsStory {
-    pub(super) fn new(published: &Published, asked_daemon: bool) -> Self {
+    pub(super) fn new(published: &Published, kept_known: bool) -> Self {
         let facts = published.facts();
         let (absent, detail) = match &published.sts {
             Standing::Absent(absent) => (Some(absent.as_str()), detail(*absent)),
@@ -48,7 +48,7 @@ impl StsStory {
             fetched_at: facts.map(|facts| facts.fetched_at.to_string()),
             expires_at: facts.map(|facts| facts.expires_at.to_string()),
             source: facts.map(|facts| facts.source.as_str()),
-            asked_daemon,
+            kept_known,
         }
     }
 }
@@ -95,8 +95,11 @@ impl fmt::Display for StsStory {
                 write!(f, ": {detail}")?;
             }
         }
-        if !self.asked_daemon {
-            write!(f, " (no daemon could be asked what it keeps)")?;
+        if !self.kept_known {
+            write!(
+                f,
+                " (what the daemon keeps is not known: it can't be asked, nor its tables read)"
+            )?;
         }
         Ok(())
     }

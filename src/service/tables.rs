@@ -74,7 +74,6 @@ impl Knowledge {
 ///
 /// # Errors
 /// Why they can't be read, and what to do.
-#[allow(dead_code)]
 pub(super) fn copy(config: &Config) -> Result<TablesCopy, crate::spool::OpenError> {
     if !config.spool.folder.join("tables.key").exists() {
         return Ok(TablesCopy::default());

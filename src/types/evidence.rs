@@ -15,7 +15,7 @@ use super::{Method, Reason, StsFacts, Timestamp, TlsLevel, Would};
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`, as Postfix logs name them.
     pub version: String,
-    /// The IANA name of the cipher suite, e.g. `TLS13_AES_256_GCM_SHA384` or
+    /// The IANA name of the cipher suite, e.g. `TLS_AES_256_GCM_SHA384` or
     /// `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`.
     pub cipher: String,
     /// The key-exchange group, e.g. `X25519`.

@@ -152,11 +152,11 @@ pub struct BelowFloor {
 }
 
 /// The suites of TLS 1.2 and 1.3 that are forward secret, AEAD and of 128 bits or
-/// more (RFC 9325 section 4.2); names as rustls prints them.
+/// more (RFC 9325 section 4.2), by their IANA names.
 const SUITES: [&str; 9] = [
-    "TLS13_AES_256_GCM_SHA384",
-    "TLS13_AES_128_GCM_SHA256",
-    "TLS13_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn modern() -> TlsFacts {
-        facts("TLSv1.3", "TLS13_AES_256_GCM_SHA384")
+        facts("TLSv1.3", "TLS_AES_256_GCM_SHA384")
     }
 
     /// The whole of "may this leave?": required by achieved.

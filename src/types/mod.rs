@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod hand;
 pub mod id;
 pub mod job;
+pub mod learnt;
 pub mod level;
 pub mod log;
 pub mod method;
@@ -34,6 +35,7 @@ pub use evidence::{AuthenticatedBy, CertificateFacts, Evidence, Remote, TlsFacts
 pub use hand::{Action, Hand};
 pub use id::{EventId, QueueId};
 pub use job::{Job, JobRecipient};
+pub use learnt::{Foreseen, Foresight, HostSeen, Learnt, NoForesight, Offer, Remembered, Waiver};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
 pub use log::{LogLevel, LogLevelError};
 pub use method::{Ending, Method, MethodsError, MethodsList};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Evidence, Method, QueueId, Timestamp};
+use super::{Ending, Evidence, Learnt, Method, QueueId, Timestamp, Waiver};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -131,7 +131,7 @@ pub enum Reason {
     TlsInterrupted,
     /// The certificate is for other names.
     CertificateName,
-    /// The certificate has expired or is not valid yet.
+    /// The certificate has expired.
     CertificateExpired,
     /// The certificate leads to no trusted root.
     CertificateUntrusted,
@@ -166,6 +166,10 @@ pub enum Reason {
     StsHost,
     /// DNS does not say whether the domain has an MTA-STS policy.
     StsUnknown,
+    /// The certificate is not valid yet.
+    CertificateNotYetValid,
+    /// The domain's hosts are known to offer TLS, so it does not go without.
+    TlsRemembered,
 }
 
 impl Reason {
@@ -205,6 +209,8 @@ impl Reason {
             Self::PatienceOver => "patience-over",
             Self::StsHost => "sts-host",
             Self::StsUnknown => "sts-unknown",
+            Self::CertificateNotYetValid => "certificate-not-yet-valid",
+            Self::TlsRemembered => "tls-remembered",
         }
     }
 }
@@ -283,4 +289,8 @@ pub struct Report {
     pub at: Timestamp,
     /// One entry for each recipient of the job.
     pub recipients: Vec<RecipientReport>,
+    /// What was learnt on the way.
+    pub learnt: Option<Learnt>,
+    /// The operator's exception by which `cleartext` had its turn, if it took one.
+    pub waiver: Option<Waiver>,
 }

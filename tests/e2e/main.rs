@@ -18,6 +18,7 @@
 //! | `delivery.rs` | that mail arrives as it was handed in |
 //! | `test_message.rs` | what `postern test` tells, and what it sends |
 //! | `undeliverable.rs` | what senders are told when it does not |
+//! | `domain.rs` | that a domain which did TLS gets no cleartext, and what operators see and do |
 //! | `observe.rs` | that `[security] observe` delivers past the configuration and tells what that would have done |
 //! | `weak.rs` | that nothing leaves below the level asked for |
 //! | `sts.rs` | that a domain's MTA-STS policy is found, held to and told of |
@@ -44,6 +45,7 @@ mod clocks;
 mod crash;
 mod damage;
 mod delivery;
+mod domain;
 mod dsn;
 mod full;
 mod keys;

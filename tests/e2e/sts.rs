@@ -123,7 +123,7 @@ fn explains(stage: &Stage) {
         (&"enforce".into(), &"cache".into()),
         "{sts}"
     );
-    assert_eq!(sts["asked_daemon"], true);
+    assert_eq!(sts["kept_known"], true);
     assert_eq!(json["methods"][0]["must_prove"], "secure");
     assert_eq!(json["methods"][0]["because"], "the domain's MTA-STS policy");
     assert_eq!(json["hosts"][0]["sts_listed"], true);
@@ -196,4 +196,34 @@ async fn what_violates_a_policy_bounces_at_the_end_alone() {
     assert_eq!(world.far.count(), 0);
     let said = world.far.commands();
     assert!(!said.iter().any(|line| line.contains("MAIL")), "{said:?}");
+}
+
+/// A policy that is kept holds across kill -9, though its record is hidden meanwhile; and
+/// `explain` knows it while the daemon is down.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_outlive_a_restart_of_the_daemon() {
+    let plan = Plan {
+        security: r#"methods = ["tls", "cleartext"]"#,
+        ..Plan::default()
+    };
+    let mut stage = Stage::of(World::start(&plan).await);
+    stage.publish("clinic.example", "enforce", "mx.clinic.example");
+    let to = "p@clinic.example";
+    let id = stage.world.send(&[to], letter(to, "x", "y")).await;
+    stage.world.wait_audit(&id, to, "delivered").await;
+    // What the tables take is on disk within a second.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    stage.world.daemon.kill9();
+    stage.world.dns.remove("_mta-sts.clinic.example");
+    stage.https.no_policy("clinic.example");
+    let json = stage.world.json(&["explain", to, "--json"]);
+    assert_eq!(json["sts"]["mode"], "enforce", "{json}");
+    stage.world.daemon.start().await;
+    stage.world.far.change(|mx| mx.no_starttls());
+    let id = stage.world.send(&[to], letter(to, "x", "y")).await;
+    let entry = stage.world.wait_audit(&id, to, "queued").await;
+    assert_eq!(
+        (&entry["reason"], &entry["sts"]["source"]),
+        (&"no-starttls".into(), &"cache".into())
+    );
 }

@@ -32,6 +32,8 @@ struct Entry<'a> {
     last: Option<Failure>,
     /// A host proves less than the domain has published.
     violated: bool,
+    /// A host that was reached can't take such a message at all.
+    unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
 }
@@ -107,6 +109,7 @@ impl<'a> Board<'a> {
             met: false,
             last: None,
             violated: false,
+            unsuitable: None,
             hindered: false,
         });
         Self {
@@ -165,7 +168,8 @@ impl<'a> Board<'a> {
 
     /// A host was tried in vain; it is named where none was reached better.
     pub(super) fn tried(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
-        for entry in self.each_open().filter(|entry| entry.last.is_none()) {
+        let unreached = |entry: &&mut Entry<'_>| entry.last.is_none() && entry.unsuitable.is_none();
+        for entry in self.each_open().filter(unreached) {
             entry.saw(remote, achieved);
         }
     }
@@ -207,6 +211,7 @@ impl<'a> Board<'a> {
             Meaning::Delivered(reply) => entry.fate = Some(Fate::Delivered(reply)),
             Meaning::Defer(failure) => entry.fate = Some(Fate::Deferred(failure)),
             Meaning::Bounce(failure) => entry.fate = Some(Fate::Bounced(failure)),
+            Meaning::Unsuitable(failure) => entry.unsuitable = Some(failure),
             Meaning::Again(failure) | Meaning::NextHost(failure) => entry.last = Some(failure),
         }
         // What the far side has decided is not for want of protection.
@@ -241,6 +246,19 @@ impl<'a> Board<'a> {
     pub(super) fn defer_reached(&mut self) {
         for entry in self.each_open() {
             entry.fate = entry.last.take().map(Fate::Deferred);
+        }
+    }
+
+    /// Those whose message a host can't take have asked the others too: it bounces,
+    /// or waits for those that gave no answer.
+    pub(super) fn end_unsuitable(&mut self, unanswered: Option<&Failure>) {
+        for entry in self.each_open() {
+            if let Some(failure) = entry.unsuitable.take() {
+                entry.fate = Some(match unanswered {
+                    Some(failure) => Fate::Deferred(failure.clone()),
+                    None => Fate::Bounced(failure),
+                });
+            }
         }
     }
 

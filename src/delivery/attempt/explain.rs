@@ -10,7 +10,7 @@ use super::leg::Leg;
 use crate::assurance::Published;
 use crate::delivery::{Hop, NoRoute, Route};
 use crate::policy::{Decision, Question, RuleTrial};
-use crate::types::{Failure, Method, Required};
+use crate::types::{Failure, Method, Remembered, Required};
 
 /// The way of one recipient, as it stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Explanation {
     pub published: Published,
     /// Whether the route logs in.
     pub logs_in: bool,
+    /// What is remembered of the domain.
+    pub remembered: Remembered,
     /// Where it goes.
     pub route: Result<Route, NoRoute>,
     /// The addresses of the route's hosts, in the order tried, or why there are
@@ -59,6 +61,10 @@ impl Deliverer {
             trials: self.policy.explain(&question),
             logs_in: credentials.is_some(),
             published,
+            remembered: match &route {
+                Ok(route) => self.remembered(host, route),
+                Err(_) => Remembered::Nothing,
+            },
             decision,
             route,
             hosts,

@@ -10,6 +10,7 @@ mod clocks;
 mod explain;
 mod kept;
 mod leg;
+mod notes;
 mod open;
 mod probe;
 mod tally;
@@ -25,19 +26,20 @@ use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
 use self::leg::Leg;
+use self::notes::Notes;
 pub use self::probe::Prospect;
 use self::walk::{Errand, Walk};
 pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
 use super::timeouts::{self, Patience};
 use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
-use crate::assurance::{Published, sts};
+use crate::assurance::{NoMemory, Published, Remembers, sts};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
 use crate::tls::{ClientTls, RootsError};
 use crate::types::{
-    BoxFuture, Domain, Host, Job, JobRecipient, RecipientReport, Report, Site, Waiting,
+    BoxFuture, Domain, Host, Job, JobRecipient, RecipientReport, Remembered, Report, Site, Waiting,
 };
 
 /// Why delivery can't be set up.
@@ -63,6 +65,7 @@ pub struct Deliverer {
     tls: ClientTls,
     /// Where what domains publish is known; `None`: nobody asks.
     sts: Option<Arc<sts::Cache>>,
+    memory: Arc<dyn Remembers>,
 }
 
 impl std::fmt::Debug for Deliverer {
@@ -95,6 +98,7 @@ impl Deliverer {
             clock,
             entropy,
             sts: None,
+            memory: Arc::new(NoMemory),
         })
     }
 
@@ -103,6 +107,27 @@ impl Deliverer {
     pub fn holding_to(mut self, sts: Arc<sts::Cache>) -> Self {
         self.sts = Some(sts);
         self
+    }
+
+    /// The same with a memory of what domains did before.
+    #[must_use]
+    pub fn remembering(self, memory: Arc<dyn Remembers>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Whether an operator's route replaces the MX hosts of `host`.
+    #[must_use]
+    pub fn has_route(&self, host: &Host) -> bool {
+        self.router.is_fixed(host)
+    }
+
+    /// What is remembered of the domain; nothing where a fixed route names hosts
+    /// that are not its own.
+    fn remembered(&self, host: &Host, route: &Route) -> Remembered {
+        match (host, &route.fixed) {
+            (Host::Domain(domain), None) => self.memory.regard(domain, self.clock.now()),
+            _ => Remembered::Nothing,
+        }
     }
 
     /// The job's recipients by what policy decides for them, and by whether they
@@ -142,6 +167,8 @@ impl Deliverer {
             site,
             at: self.clock.now(),
             recipients,
+            learnt: None,
+            waiver: None,
         }
     }
 
@@ -184,9 +211,12 @@ impl Deliverer {
             Some(_) => Published::nothing(),
             None => self.published(&job.host).await,
         };
+        let remembered = self.remembered(&job.host, route);
+        let notes = Notes::default();
+        let known = (&remembered, &notes);
         let mut reports = Vec::new();
         for (decision, recipients) in self.groups(job) {
-            let walk = self.errand(job, route, &published);
+            let walk = self.errand(job, route, &published, known);
             let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
             let violated = board.violated();
             let anew = match violated.is_empty() {
@@ -199,21 +229,36 @@ impl Deliverer {
             };
             published = anew;
             reports.extend(board.without(&violated).reports(&last));
-            let walk = self.errand(job, route, &published);
+            let walk = self.errand(job, route, &published, known);
             let (board, last) = self.walk(&walk, &decision, violated, lane).await;
             reports.extend(board.reports(&last));
         }
-        self.report(job, Some(route.site.clone()), reports)
+        let report = self.report(job, Some(route.site.clone()), reports);
+        let (learnt, waiver) = notes.into_learnt(&job.host, report.at, false);
+        Report {
+            // A route's hosts are the operator's choice and say nothing of the domain.
+            learnt: learnt.filter(|_| route.fixed.is_none()),
+            waiver,
+            ..report
+        }
     }
 
-    /// The walk of a job.
-    fn errand<'a>(&'a self, job: &'a Job, route: &'a Route, published: &'a Published) -> Walk<'a> {
+    /// The walk of a job, with what is remembered of its domain and what is learnt.
+    fn errand<'a>(
+        &'a self,
+        job: &'a Job,
+        route: &'a Route,
+        published: &'a Published,
+        (remembered, notes): (&'a Remembered, &'a Notes),
+    ) -> Walk<'a> {
         Walk {
             errand: Errand::Deliver(job),
             patience: Patience::DELIVERY,
             route,
             credentials: self.credentials(&job.host, route),
             published,
+            remembered,
+            notes,
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
             age: self.clock.now().since(job.message.received_at),

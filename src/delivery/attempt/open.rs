@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Deliverer;
 use super::kept::Kept;
+use super::notes::Notes;
 use super::walk::vouches;
 use super::watch::{Sighting, Watch};
 use crate::assurance::{self, Judged, Published};
@@ -24,7 +25,7 @@ use crate::delivery::timeouts::Patience;
 use crate::delivery::{Credentials, Hop, dial};
 use crate::dns::Answer;
 use crate::sys::Stream;
-use crate::tls::{Profile, Proof};
+use crate::tls::{HandshakeEnd, Profile, Proof};
 use crate::types::{
     Achieved, AuthenticatedBy, Failure, Host, Method, Permit, Reason, Remote, Required, Stage,
 };
@@ -39,15 +40,18 @@ pub(super) struct Refusal {
     pub(super) achieved: Option<Box<Achieved>>,
 }
 
-/// One address's failure, with what its handshake proved.
+/// One address's failure, with what its handshake proved or how it ended.
 struct Fault {
     failure: Failure,
     achieved: Option<Box<Achieved>>,
+    end: Option<HandshakeEnd>,
 }
 
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         Self {
+            // Closed behind the handshake, or instead of it (pitfall E22).
+            end: (failure.reason == Reason::TlsInterrupted).then_some(HandshakeEnd::Broken),
             failure,
             achieved: None,
         }
@@ -69,6 +73,8 @@ pub(super) struct Purpose<'a> {
     pub(super) patience: Patience,
     /// Who looks on, if this is a probe.
     pub(super) watch: Option<&'a Watch>,
+    /// What is learnt on the way.
+    pub(super) notes: &'a Notes,
 }
 
 impl Deliverer {
@@ -182,20 +188,25 @@ impl Deliverer {
             .map_err(|reason| failure::ours(reason, Stage::Route))
     }
 
-    /// One address; a handshake that breaks off is tried once more with less in
-    /// its ClientHello (pitfall E24), never below the floor.
+    /// One address; a handshake that does not come to its end is tried again with
+    /// less in its ClientHello (pitfall E24), never below the floor. What was said to
+    /// the ones before is no answer then: the last one counts.
     async fn open_address(
         &self,
         hop: &Hop,
         address: SocketAddr,
         purpose: Purpose<'_>,
     ) -> Result<Kept, Fault> {
-        match self.set_up(hop, address, purpose, Profile::Full).await {
-            Err(fault) if fault.failure.reason == Reason::TlsInterrupted => {
-                self.set_up(hop, address, purpose, Profile::Conservative)
-                    .await
+        let mut profile = Profile::Full;
+        loop {
+            let fault = match self.set_up(hop, address, purpose, profile).await {
+                Ok(kept) => return Ok(kept),
+                Err(fault) => fault,
+            };
+            match fault.end.and_then(|end| profile.after(end)) {
+                Some(next) => profile = next,
+                None => return Err(fault),
             }
-            result => result,
         }
     }
 
@@ -208,8 +219,9 @@ impl Deliverer {
     ) -> Result<Kept, Fault> {
         let mut seen = Sighting::at(address, profile);
         let result = self.ready(hop, address, purpose, profile, &mut seen).await;
+        seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
+        purpose.notes.saw(hop, &seen);
         if let Some(watch) = purpose.watch {
-            seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
             watch.saw(seen);
         }
         result
@@ -286,9 +298,11 @@ impl Deliverer {
         let (mut connection, proof) =
             match connection.start_tls(&self.tls, &hop.host, profile).await {
                 Ok(done) => done,
-                Err((connection, failure)) => {
+                Err((connection, failure, end)) => {
                     connection.quit().await;
-                    return Err(failure.into());
+                    let fault = Fault::from(failure);
+                    let end = end.or(fault.end);
+                    return Err(Fault { end, ..fault });
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
@@ -360,6 +374,7 @@ fn judge(
                 None => shortfall,
             },
             achieved: Some(Box::new(judged.achieved)),
+            end: None,
         }),
     }
 }

@@ -63,14 +63,19 @@ impl Tally {
         self.unknown = Some(failure::ours(Reason::Unreachable, Stage::Connect));
     }
 
-    /// What a host proves less of than the domain has published.
-    pub(super) fn violated(&self) -> Option<&Failure> {
-        self.violated.as_ref()
-    }
-
     /// Whether a host has definitely refused the protection required.
     pub(super) fn hinders(&self) -> bool {
         self.unmet.is_some()
+    }
+
+    /// How a host violates what the domain has published, if one does.
+    pub(super) fn violation(&self) -> Option<Reason> {
+        self.violated.as_ref().map(|failure| failure.reason)
+    }
+
+    /// What keeps a host from having said whether it takes a message.
+    pub(super) fn unanswered(&self) -> Option<&Failure> {
+        self.violated.as_ref().or(self.unknown.as_ref())
     }
 
     /// What follows; `next`: the methods that come behind this one.

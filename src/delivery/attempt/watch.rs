@@ -17,8 +17,8 @@ use crate::types::{Achieved, Failure, Method, Required};
 pub struct Sighting {
     /// Where.
     pub address: SocketAddr,
-    /// Whether it is the second try, with less in its ClientHello.
-    pub conservative: bool,
+    /// What its ClientHello offered: less at each further try.
+    pub profile: Profile,
     /// The code of the greeting; `None`: none came.
     pub banner: Option<u16>,
     /// Whether EHLO offered STARTTLS; `None`: it did not come to that.
@@ -37,7 +37,7 @@ impl Sighting {
     pub(super) fn at(address: SocketAddr, profile: Profile) -> Self {
         Self {
             address,
-            conservative: profile == Profile::Conservative,
+            profile,
             banner: None,
             starttls: None,
             proof: None,

@@ -37,6 +37,7 @@ pub(in crate::ingress) fn listener(kind: ListenerKind) -> Listener {
         } else {
             vec![]
         },
+        refuse_without_tls: false,
     }
 }
 
@@ -47,6 +48,7 @@ pub(in crate::ingress) fn rules(kind: ListenerKind) -> Rules {
         postmaster: None,
         sender_domains: listener.sender_domains.clone().into(),
         listener,
+        foresight: Sight::default(),
         limits: Limits {
             message_size: 10_000,
             recipients: 3,
@@ -66,7 +68,7 @@ pub(in crate::ingress) fn account() -> Arc<Account> {
 pub(in crate::ingress) fn secured() -> Secured {
     Secured {
         version: "TLSv1.3".into(),
-        cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        cipher: "TLS_AES_256_GCM_SHA384".into(),
         names: vec![],
     }
 }
@@ -119,7 +121,12 @@ impl Driven {
 
     /// Under TLS and logged in.
     pub(in crate::ingress) fn logged_in() -> Self {
-        let mut driven = Self::with(rules(ListenerKind::Submissions), Some(secured()));
+        Self::logged_in_with(rules(ListenerKind::Submissions))
+    }
+
+    /// The same by other rules.
+    pub(in crate::ingress) fn logged_in_with(rules: Rules) -> Self {
+        let mut driven = Self::with(rules, Some(secured()));
         driven.say("EHLO me\r\n");
         assert_eq!(driven.say(LOGIN), "235 2.7.0 Authentication successful\r\n");
         driven

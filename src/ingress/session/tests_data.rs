@@ -217,7 +217,7 @@ fn i29_the_received_field_tells_how() {
         received
             .starts_with("Received: from me ([192.0.2.7]) by relay.example with ESMTPSA id 0000")
     );
-    assert!(received.contains("(TLSv1.3 TLS13_AES_256_GCM_SHA384); "));
+    assert!(received.contains("(TLSv1.3 TLS_AES_256_GCM_SHA384); "));
 
     for (hello, word) in [("EHLO", " with ESMTP id"), ("HELO", " with SMTP id")] {
         let mut driven = Driven::with(rules(ListenerKind::Relay), None);

@@ -23,7 +23,7 @@ fn a_line_holds_the_contracts_fields() {
         authenticated_by: Some(AuthenticatedBy::PkixUnsignedMx),
         tls: Some(TlsFacts {
             version: "TLSv1.3".into(),
-            cipher: "TLS13_AES_256_GCM_SHA384".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
             group: "X25519".into(),
             certificate: Some(CertificateFacts {
                 sha256: "ab".into(),
@@ -63,7 +63,7 @@ fn a_line_holds_the_contracts_fields() {
         "reason": null,
         "tls": {
             "version": "TLSv1.3",
-            "cipher": "TLS13_AES_256_GCM_SHA384",
+            "cipher": "TLS_AES_256_GCM_SHA384",
             "group": "X25519",
             "certificate": {
                 "sha256": "ab",

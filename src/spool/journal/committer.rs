@@ -137,7 +137,7 @@ impl Committer {
             let error = self.fall_sick(error);
             return group.into_iter().for_each(|job| refuse(job, &error));
         }
-        let (staged, finished) = match self.stage(group) {
+        let (mut staged, finished) = match self.stage(group) {
             Ok(stage) => stage,
             Err((staged, error)) => {
                 self.head.discard();
@@ -155,7 +155,7 @@ impl Committer {
             return staged.into_iter().for_each(|s| s.fail(&error));
         }
         self.core.meters.flushed(begun.elapsed(), staged.len());
-        self.enter(finished, &staged);
+        self.enter(finished, &mut staged);
         let core = Arc::clone(&self.core);
         staged.into_iter().for_each(|s| s.succeed(&core));
         self.see_room();
@@ -195,7 +195,7 @@ impl Committer {
     /// Enters in index and books what is durable in the journal. Where the index
     /// fails the answer is still yes: the journal has it, and the index will be
     /// made anew from it.
-    fn enter(&mut self, mut finished: Finished, staged: &[Staged]) {
+    fn enter(&mut self, mut finished: Finished, staged: &mut [Staged]) {
         let changes = std::mem::take(&mut finished.changes);
         let guard = self
             .core
@@ -229,7 +229,7 @@ impl Committer {
     /// Notes in index and books that the journal goes on in the new segment.
     fn enter_follow(&mut self) {
         match self.stage(Vec::new()) {
-            Ok((_, finished)) => self.enter(finished, &[]),
+            Ok((_, finished)) => self.enter(finished, &mut []),
             Err((_, error)) => {
                 self.head.discard();
                 self.core.index_failed(error);

@@ -5,6 +5,7 @@ mod dialogs;
 mod fallback;
 mod far_side;
 mod lanes;
+mod memory;
 mod observe;
 mod probe;
 mod replies;
