@@ -91,7 +91,7 @@ pub enum KeyError {
     Unreadable(String),
     /// A secret key where a public one is wanted.
     #[error(
-        "this holds a secret key, which belongs to its owner alone: export the public one (gpg --export ADDRESS)"
+        "this holds a secret key, which belongs to its owner alone: give the certificate alone (gpg --export ADDRESS, openssl x509)"
     )]
     Secret,
     /// A public key where a secret one is wanted.

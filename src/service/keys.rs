@@ -19,7 +19,7 @@ pub enum KeyWorkError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What should be looked up is no address.
-    #[error("\"{}\" is {cause}", text.escape_debug())]
+    #[error("\"{}\": {cause}", text.escape_debug())]
     Address {
         /// What was given.
         text: String,

@@ -61,7 +61,11 @@ async fn keys_come_and_go() {
         (&true.into(), &"manual".into())
     );
     refused(&world, &["key", "find", "nobody@clinic.example"], "");
-    refused(&world, &["key", "find", "nobody"], "\"nobody\" is");
+    refused(
+        &world,
+        &["key", "find", "nobody"],
+        "\"nobody\": the address has no domain",
+    );
     refused(&world, &["key", "approve", ANNA], "needs no approval");
     world.daemon.run_ok(&["key", "remove", ANNA]);
     refused(&world, &["key", "remove", ANNA], "postern key list");
