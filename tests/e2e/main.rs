@@ -28,6 +28,7 @@
 //! | `logging.rs` | that the log has the words of docs/logging.md |
 //! | `prometheus.rs` | that Prometheus takes metrics, rules and the dashboard's queries |
 //! | `probe.rs` | what `explain --probe` says of far sides, and that none hears of mail |
+//! | `foretold.rs` | that what `explain --probe` foretells is what a delivery does |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -47,6 +48,7 @@ mod damage;
 mod delivery;
 mod domain;
 mod dsn;
+mod foretold;
 mod full;
 mod keys;
 mod logging;
