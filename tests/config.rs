@@ -188,6 +188,14 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("dns", "servers = [\"127.0.0.1:5353\", \"192.0.2.53\"]"),
         ),
         ("network.blocked", section("network", "blocked = []")),
+        (
+            "network.https_port",
+            section("network", "https_port = 8443"),
+        ),
+        (
+            "network.https_roots",
+            section("network", "https_roots = [\"ca.pem\"]"),
+        ),
         ("delivery.port", section("delivery", "port = 2525")),
         ("delivery.retry", section("delivery", "retry = [\"1m\"]")),
         ("delivery.expire", section("delivery", "expire = \"2d\"")),
@@ -220,6 +228,14 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             "security.tls_level",
             section("security", "tls_level = \"authenticated\""),
         ),
+        (
+            "security.fallback_after",
+            section("security", "fallback_after = \"1h\""),
+        ),
+        (
+            "security.security_patience",
+            section("security", "security_patience = \"1h\""),
+        ),
         ("security.observe", section("security", "observe = true")),
         ("audit.keep", section("audit", "keep = \"30d\"")),
         ("dsn.cleartext", section("dsn", "cleartext = true")),
@@ -242,6 +258,20 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             [
                 format!("{RULE}{WHEN}methods = \"tls\"\n"),
                 format!("{RULE}{WHEN}methods = \"tls\"\n").replace("authenticated", "encrypted"),
+            ],
+        ),
+        (
+            "rule.fallback_after",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}fallback_after = \"1h\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.security_patience",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}security_patience = \"1h\"\n{WHEN}"),
             ],
         ),
         (
@@ -371,7 +401,7 @@ message_size = "50MB"
 retry = ["5m", "soon"]
 [security]
 methods = ["cleartext", "tls"]
-tls_level = "secure"
+tls_level = "strong"
 [[listener]]
 bind = "587"
 kind = "relay"
@@ -390,7 +420,7 @@ name = "empty"
         (6, "50MiB"),
         (8, "soon"),
         (10, "directly after \"tls\""),
-        (11, "encrypted or authenticated"),
+        (11, "authenticated or secure"),
         (13, "address and a port"),
         (16, "rule.when is missing"),
         (16, "does nothing"),
@@ -405,12 +435,10 @@ name = "empty"
 #[test]
 fn what_is_not_built_is_refused() {
     for text in [
-        "[security]\nfallback_after = \"0s\"\n",
         "[security]\nmethods = [\"tls\", \"pgp\"]\n",
-        "[security]\ntls_level = \"secure\"\n",
         "[audit]\nkeep = \"12h\"\n",
         "[audit]\nkeep = \"forever\"\n",
-        "[network]\nhttps_port = 443\n",
+        "[network]\nhttps_port = 0\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.subject_contains = \"x\"\n",
     ] {
         assert!(

@@ -112,7 +112,7 @@ fn cases() -> Vec<Case> {
             "not yet valid",
             |mx, ca| mx.identity(ca.issue_not_yet_valid(&[MX])),
             DELIVERED,
-            "bounced certificate-expired",
+            "bounced certificate-not-yet-valid",
         ),
         (
             "self-signed",

@@ -218,5 +218,6 @@ async fn e24_a_client_hello_larger_than_a_segment_stalls_for_a_minute_at_most() 
     assert_eq!(fate(&report), "delivered");
     assert_eq!(path.connections.load(Ordering::SeqCst), 2);
     let evidence = report.recipients[0].evidence.tls.clone().unwrap();
-    assert_eq!(evidence.version, "TLSv1.2");
+    assert_eq!(evidence.version, "TLSv1.3");
+    assert_ne!(evidence.group, "X25519MLKEM768");
 }

@@ -1,7 +1,7 @@
 //! Who is measured: nobody, Postern, or a peer; how each is called, started and looked at.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use postern_lab::mta::exim::Exim;
@@ -60,8 +60,7 @@ impl Server {
         listen: SocketAddr,
         sites: &[Site],
     ) -> Option<Server> {
-        let binary = options.binary.clone();
-        let binary = binary.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_postern")));
+        let binary = options.postern();
         Some(match contender {
             Contender::Nobody => return None,
             Contender::Postern => Server::Postern(Box::new(crate::postern::start(

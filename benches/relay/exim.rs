@@ -24,7 +24,7 @@ pub(crate) fn start(ca: &Ca, case: &Case, listen: SocketAddr, sites: &[Site]) ->
     ca.write_pem(dir.join("roots.pem"));
     let mut routes = String::new();
     for (number, site) in sites.iter().enumerate() {
-        let domain = message::domain(number as u64);
+        let domain = message::domain(message::DOMAIN, number as u64);
         let _ = writeln!(routes, "{domain}: {}", site.ip());
     }
     std::fs::write(dir.join("routes"), routes).expect("the folder takes a file");

@@ -54,7 +54,7 @@ listen on {ip} port {port} hostname {name}
         false => ("smtp+notls", ""),
     };
     for (number, site) in sites.iter().enumerate() {
-        let domain = message::domain(number as u64);
+        let domain = message::domain(message::DOMAIN, number as u64);
         let _ = writeln!(
             text,
             "action \"to-{number}\" relay host \"{how}://{site}\" {verify}\n\

@@ -26,7 +26,7 @@ pub(crate) fn start(
     let folder = server::folder("postfix-");
     let mut transport = String::new();
     for (number, site) in sites.iter().enumerate() {
-        let domain = message::domain(number as u64);
+        let domain = message::domain(message::DOMAIN, number as u64);
         let _ = writeln!(transport, "{domain} smtp:[{}]:{}", site.ip(), site.port());
     }
     let table = std::fs::write(folder.path().join("transport"), transport);

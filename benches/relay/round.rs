@@ -1,10 +1,8 @@
 //! One round: a server between source and sink, and what it took; and all rounds in their order.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postern_lab::Ca;
 
@@ -12,10 +10,10 @@ use crate::cases::{CASES, Case};
 use crate::contender::{Contender, Server};
 use crate::group::Group;
 use crate::measure::{Memory, Used, flushes, tree, used};
-use crate::options::Options;
+use crate::message;
+use crate::options::{Load, Options, Setup};
+use crate::parts::Sink;
 use crate::report::{Figures, HEADINGS, line, line_without, ratio};
-use crate::sink::Taken;
-use crate::source::Sent;
 
 /// Where a domain's mail goes: the sink, at one of its loopback addresses.
 pub(crate) type Site = SocketAddr;
@@ -80,17 +78,11 @@ pub(crate) fn run_all(options: &Options) {
     }
 }
 
+/// What was asked for, and on which machine.
 fn print_machine(options: &Options) {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model
-        .unwrap_or("unknown")
-        .trim_start_matches([' ', '\t', ':']);
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     println!(
-        "{cores} cores, {model}, Linux {}; {} messages in the base case, {} rounds, {}",
-        kernel.trim(),
+        "{}; {} messages in the base case, {} rounds, {}",
+        machine(),
         options.messages,
         options.rounds,
         if options.lockstep {
@@ -99,6 +91,18 @@ fn print_machine(options: &Options) {
             "commands pipelined"
         }
     );
+}
+
+/// The machine, in a few words.
+pub(crate) fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .unwrap_or("unknown")
+        .trim_start_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores, {model}, Linux {}", kernel.trim())
 }
 
 /// One case with one contender.
@@ -118,8 +122,15 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
     };
     let port = postern_lab::free_port();
     let mut sink = Sink::start(
-        case,
-        port,
+        &Setup {
+            bind: (Ipv4Addr::UNSPECIFIED, port).into(),
+            certificate: None,
+            key: None,
+            delay: case.delay,
+            deferred: case.deferred,
+            recipients: case.recipients,
+            soak: false,
+        },
         (case.tls_out || direct && case.tls_in).then_some(&identity),
     );
     let sites: Vec<Site> = (0..case.sites).map(|number| site(number, port)).collect();
@@ -132,7 +143,20 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
             listen
         };
         let roots = case.tls_in.then_some(roots.as_path());
-        send(options, case, to, roots, first, messages)
+        let load = Load {
+            to,
+            messages,
+            first,
+            size: case.size,
+            connections: case.connections,
+            per_connection: case.per_connection,
+            recipients: case.recipients,
+            sites: case.sites,
+            domain: message::DOMAIN.to_owned(),
+            roots: roots.map(Path::to_owned),
+            lockstep: options.lockstep,
+        };
+        load.send()
     };
     let messages = case.messages(options.messages);
     // Connections are open and code is warm before anything counts.
@@ -193,117 +217,7 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
 }
 
 /// The sink's address for a domain: each its own, so that each is a site of its own.
-fn site(number: u64, port: u16) -> Site {
+pub(crate) fn site(number: u64, port: u16) -> Site {
     let [.., high, low] = number.to_be_bytes();
     SocketAddr::from(([127, 1, high, low], port))
-}
-
-/// Runs a source to its end.
-fn send(
-    options: &Options,
-    case: &Case,
-    to: SocketAddr,
-    roots: Option<&Path>,
-    first: u64,
-    messages: u64,
-) -> Sent {
-    let mut command = own(["source"]);
-    command
-        .args(["--to", &to.to_string()])
-        .args(["--messages", &messages.to_string()])
-        .args(["--first", &first.to_string()])
-        .args(["--size", &case.size.to_string()])
-        .args(["--connections", &case.connections.to_string()])
-        .args(["--per-connection", &case.per_connection.to_string()])
-        .args(["--recipients", &case.recipients.to_string()])
-        .args(["--sites", &case.sites.to_string()]);
-    if let Some(roots) = roots {
-        command.arg("--roots").arg(roots);
-    }
-    if options.lockstep {
-        command.arg("--lockstep");
-    }
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.expect("the source can be run");
-    serde_json::from_slice(&output.stdout).expect("the source prints its figures")
-}
-
-/// This program again, as a part of itself.
-fn own<const N: usize>(args: [&str; N]) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-    command.args(args);
-    command
-}
-
-/// The sink while it runs.
-struct Sink {
-    child: Child,
-    ask: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Sink {
-    fn start(case: &Case, port: u16, identity: Option<&postern_lab::IdentityFiles>) -> Sink {
-        let mut command = own(["sink"]);
-        command
-            .args(["--bind", &format!("0.0.0.0:{port}")])
-            .args(["--delay", &case.delay.to_string()])
-            .args(["--deferred", &case.deferred.to_string()])
-            .args(["--recipients", &case.recipients.to_string()]);
-        if let Some(identity) = identity {
-            command.arg("--certificate").arg(&identity.certificate);
-            command.arg("--key").arg(&identity.private_key);
-        }
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("the sink can be run");
-        let ask = child.stdin.take().expect("its stdin is a pipe");
-        let answers = BufReader::new(child.stdout.take().expect("its stdout is a pipe"));
-        let sink = Sink {
-            child,
-            ask,
-            answers,
-        };
-        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        sink
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn taken(&mut self) -> Taken {
-        self.ask.write_all(b"\n").expect("the sink listens");
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the sink answers");
-        serde_json::from_str(&line).expect("the sink tells its figures")
-    }
-
-    /// Waits until so many copies have come, as long as any come; gives when the last was seen.
-    fn wait(&mut self, copies: u64) -> Instant {
-        let (mut last, mut since) = (Taken::default(), Instant::now());
-        loop {
-            let taken = self.taken();
-            if taken != last {
-                (last, since) = (taken, Instant::now());
-            }
-            if taken.copies >= copies {
-                return since;
-            }
-            assert!(
-                since.elapsed() < Duration::from_secs(60),
-                "{} of {copies} copies have come, and none for a minute: {taken:?}",
-                taken.copies
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

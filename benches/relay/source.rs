@@ -5,6 +5,7 @@
 //! its code. Prints one line of JSON at its end.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -115,14 +116,13 @@ async fn connection(shared: Arc<Shared>) -> Vec<u32> {
                 Err(_) => break,
             }
         }
-        let _ = session.stream.write_all(b"QUIT\r\n").await;
-        let _ = session.replies(1).await;
+        session.end().await;
     }
     times
 }
 
 /// An open connection, greeted.
-struct Session {
+pub(crate) struct Session {
     stream: Box<dyn Stream>,
     input: Vec<u8>,
     commands: Vec<u8>,
@@ -139,7 +139,8 @@ impl Session {
             _ => None,
         };
         for _ in 0..OPENINGS {
-            match tokio::time::timeout(OPENING_MAX, Session::open(shared)).await {
+            let opening = Session::open(shared.load.to, shared.tls.as_ref());
+            match tokio::time::timeout(OPENING_MAX, opening).await {
                 Ok(Ok(session)) => return Some(session),
                 _ => tokio::time::sleep(OPENING_PAUSE).await,
             }
@@ -147,8 +148,12 @@ impl Session {
         None
     }
 
-    async fn open(shared: &Shared) -> std::io::Result<Session> {
-        let stream = TcpStream::connect(shared.load.to).await?;
+    /// Connects and is greeted, with STARTTLS where there is a connector for it.
+    pub(crate) async fn open(
+        to: SocketAddr,
+        tls: Option<&TlsConnector>,
+    ) -> std::io::Result<Session> {
+        let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
         let mut session = Session {
             stream: Box::new(stream),
@@ -158,7 +163,7 @@ impl Session {
         };
         session.replies(1).await?;
         session.say(b"EHLO source.bench.example\r\n").await?;
-        if let Some(tls) = &shared.tls {
+        if let Some(tls) = tls {
             session.say(b"STARTTLS\r\n").await?;
             let stream = tls.connect(server_name(), session.stream).await?;
             session.stream = Box::new(stream);
@@ -166,7 +171,7 @@ impl Session {
         }
         // The last thing it read is the reply to EHLO.
         let offered = memchr::memmem::find(&session.input, b"PIPELINING").is_some();
-        session.pipelines = offered && !shared.load.lockstep;
+        session.pipelines = offered;
         Ok(session)
     }
 
@@ -175,21 +180,42 @@ impl Session {
         self.replies(1).await
     }
 
-    /// Sends one message; whether it was accepted.
+    /// Says goodbye.
+    pub(crate) async fn end(mut self) {
+        let _ = self.stream.write_all(b"QUIT\r\n").await;
+        let _ = self.replies(1).await;
+    }
+
+    /// Sends one message of the load; whether it was accepted.
     async fn message(&mut self, shared: &Shared, id: u64) -> std::io::Result<bool> {
         let load = &shared.load;
+        let domain = message::domain(&load.domain, id % load.sites);
+        let recipients = (0..load.recipients).map(|n| message::recipient(id, n, &domain));
+        self.send(recipients, &shared.text, load.lockstep).await
+    }
+
+    /// Sends a message; whether it was accepted.
+    ///
+    /// # Errors
+    /// Those of the connection, and a no before the message.
+    pub(crate) async fn send(
+        &mut self,
+        recipients: impl Iterator<Item = String>,
+        text: &[u8],
+        lockstep: bool,
+    ) -> std::io::Result<bool> {
         self.commands.clear();
         self.commands
             .extend_from_slice(b"MAIL FROM:<load@clinic.example>\r\n");
-        for n in 0..load.recipients {
-            let address = message::recipient(id, n, load.sites);
+        let mut replies = 2;
+        for address in recipients {
             write!(self.commands, "RCPT TO:<{address}>\r\n")?;
+            replies += 1;
         }
         self.commands.extend_from_slice(b"DATA\r\n");
         let commands = std::mem::take(&mut self.commands);
-        let ready = if self.pipelines {
+        let ready = if self.pipelines && !lockstep {
             self.stream.write_all(&commands).await?;
-            let replies = usize::try_from(load.recipients).expect("recipients are few") + 2;
             self.replies(replies).await?
         } else {
             let mut ready = true;
@@ -202,7 +228,7 @@ impl Session {
         if !ready {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
-        self.content(&shared.text).await?;
+        self.content(text).await?;
         self.replies(1).await
     }
 

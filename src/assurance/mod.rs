@@ -3,17 +3,29 @@
 //! Owns the sources of [`Required`] and the one step from a handshake to
 //! [`Achieved`]. Holds always: sources are combined by maximum, so that none
 //! lowers another (design section 2); an identity counts as proven only with
-//! chain, name and signature; no I/O. Called by `delivery` at each attempt.
+//! chain, name and signature; no I/O but in `sts`, which finds out what a domain
+//! publishes. Called by `delivery` at each attempt.
+
+mod published;
+pub mod sts;
+
+pub use published::Published;
+
+mod memory;
+
+pub use memory::{
+    Better, Counts, DomainRecord, ExceptionError, Exceptions, HostRecord, LAPSE, NoMemory,
+    PLAIN_LAPSE, Remembers, TlsMemory, Turn,
+};
 
 use crate::tls::Proof;
 use crate::types::{
     Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,
 };
 
-/// What asks for protection in one attempt. What the domain publishes (MTA-STS,
-/// DANE) and what a message asks for (REQUIRETLS) will stand here as fields of
-/// their own, beside what the operator says and whether or not that is only
-/// observed.
+/// What asks for protection in one attempt. What a message asks for (REQUIRETLS)
+/// will stand here as a field of its own, beside what the domain publishes, what
+/// the operator says and whether or not that is only observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demands<'a> {
     /// The rule that decided; `None`: `[security]`.
@@ -24,6 +36,8 @@ pub struct Demands<'a> {
     /// Whether the route logs in: credentials go over authenticated TLS alone
     /// (pitfall E29).
     pub credentials: bool,
+    /// What the recipient's domain publishes.
+    pub published: &'a Published,
 }
 
 /// What a transaction by `method` must prove: the maximum of all who ask.
@@ -42,13 +56,11 @@ pub fn required(method: Method, demands: Demands<'_>) -> Required {
             operator.raise(Required::at_least(TlsLevel::Encrypted, Demand::Method))
         }
     };
-    match demands.credentials {
-        true => base.raise(Required::at_least(
-            TlsLevel::Authenticated,
-            Demand::Credentials,
-        )),
-        false => base,
-    }
+    let login = match demands.credentials {
+        true => Required::at_least(TlsLevel::Authenticated, Demand::Credentials),
+        false => Required::nothing(),
+    };
+    base.raise(login).raise(demands.published.required())
 }
 
 /// What a handshake proved, and if not the identity, why not.
@@ -62,15 +74,13 @@ pub struct Judged {
 
 /// Turns a finished handshake into what it proves.
 ///
-/// The name that was checked came from unsigned DNS, or from the operator's
-/// `[[route]]` if `fixed_route`.
+/// `vouched` says what stands behind the name that was checked.
 ///
 /// # Errors
 /// [`BelowFloor`], by what was negotiated (pitfall E26).
-pub fn judge(proof: Proof, fixed_route: bool) -> Result<Judged, BelowFloor> {
+pub fn judge(proof: Proof, vouched: AuthenticatedBy) -> Result<Judged, BelowFloor> {
     let (by, unproven) = match proof.verdict.identity() {
-        Ok(()) if fixed_route => (Some(AuthenticatedBy::Route), None),
-        Ok(()) => (Some(AuthenticatedBy::PkixUnsignedMx), None),
+        Ok(()) => (Some(vouched), None),
         Err(reason) => (None, Some(reason)),
     };
     Ok(Judged {
@@ -84,6 +94,7 @@ mod tests {
     use super::*;
     use crate::tls::CertificateVerdict;
     use crate::types::TlsFacts;
+    use AuthenticatedBy::{MtaSts, PkixUnsignedMx, Route};
     use TlsLevel::{Authenticated, Encrypted};
 
     #[test]
@@ -134,6 +145,7 @@ mod tests {
                     rule: Some("r"),
                     level: Some(level),
                     credentials,
+                    published: &Published::nothing(),
                 },
             );
             assert_eq!(required.level(), expected, "{method} {level} {credentials}");
@@ -144,6 +156,7 @@ mod tests {
                 }
                 Demand::Method => "method",
                 Demand::Credentials => "credentials",
+                Demand::MtaSts => "mta-sts",
             });
             assert_eq!(asks, by, "{method} {level} {credentials}");
         }
@@ -157,6 +170,7 @@ mod tests {
                 rule: Some("r"),
                 level: None,
                 credentials,
+                published: &Published::nothing(),
             };
             let required = required(method, demands);
             (required.level(), required.by().cloned())
@@ -172,7 +186,7 @@ mod tests {
     fn proof(version: &str, verdict: CertificateVerdict) -> Proof {
         let facts = TlsFacts {
             version: version.into(),
-            cipher: "TLS13_AES_128_GCM_SHA256".into(),
+            cipher: "TLS_AES_128_GCM_SHA256".into(),
             group: "X25519".into(),
             certificate: None,
         };
@@ -198,33 +212,25 @@ mod tests {
             name: Err(Reason::CertificateName),
             ..good
         };
+        let expired = Reason::CertificateExpired;
+        let untrusted = Reason::CertificateUntrusted;
         let cases = [
-            (good, false, Some(AuthenticatedBy::PkixUnsignedMx), None),
-            (good, true, Some(AuthenticatedBy::Route), None),
-            (name, false, None, Some(Reason::CertificateName)),
-            (name, true, None, Some(Reason::CertificateName)),
-            (
-                chain(Reason::CertificateExpired),
-                false,
-                None,
-                Some(Reason::CertificateExpired),
-            ),
-            (
-                chain(Reason::CertificateUntrusted),
-                true,
-                None,
-                Some(Reason::CertificateUntrusted),
-            ),
+            (good, PkixUnsignedMx, None),
+            (good, Route, None),
+            (good, MtaSts, None),
+            (name, PkixUnsignedMx, Some(Reason::CertificateName)),
+            (name, Route, Some(Reason::CertificateName)),
+            (name, MtaSts, Some(Reason::CertificateName)),
+            (chain(expired), PkixUnsignedMx, Some(expired)),
+            (chain(untrusted), Route, Some(untrusted)),
+            (chain(untrusted), MtaSts, Some(untrusted)),
         ];
-        for (verdict, fixed, by, unproven) in cases {
-            let judged = judge(proof("TLSv1.3", verdict), fixed).unwrap();
+        for (verdict, vouched, unproven) in cases {
+            let judged = judge(proof("TLSv1.3", verdict), vouched).unwrap();
+            let by = unproven.is_none().then_some(vouched);
             assert_eq!(judged.achieved.authenticated_by(), by);
             assert_eq!(judged.unproven, unproven);
-            let level = if by.is_some() {
-                Authenticated
-            } else {
-                Encrypted
-            };
+            let level = by.map_or(Encrypted, AuthenticatedBy::level);
             assert_eq!(judged.achieved.level(), Some(level));
         }
     }
@@ -236,6 +242,6 @@ mod tests {
             name: Ok(()),
             signature: Ok(()),
         };
-        assert!(judge(proof("TLSv1.1", good), true).is_err());
+        assert!(judge(proof("TLSv1.1", good), Route).is_err());
     }
 }

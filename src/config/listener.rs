@@ -60,6 +60,7 @@ fn default_listener() -> Listener {
         require_both: false,
         client_roots: Vec::new(),
         sender_domains: Vec::new(),
+        refuse_without_tls: false,
     }
 }
 
@@ -131,6 +132,7 @@ fn read_listener(section: &Section<'_, '_, '_>) -> Option<Listener> {
         sender_domains: section
             .list("sender_domains", Domain::parse)
             .unwrap_or_default(),
+        refuse_without_tls: section.flag("refuse_without_tls").unwrap_or(false),
     };
     check_kind(section, &listener);
     section.finish();

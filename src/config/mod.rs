@@ -15,6 +15,7 @@ use toml::de::DeTable;
 
 use crate::delivery;
 use crate::dns;
+use crate::fetch;
 use crate::ingress;
 use crate::outcome;
 use crate::policy;
@@ -65,6 +66,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// Whom to ask.
     pub dns: dns::Settings,
+    /// How HTTPS is spoken.
+    pub fetch: fetch::Settings,
     /// How hosts are found and reached.
     pub delivery: delivery::Settings,
     /// When attempts are made.
@@ -155,7 +158,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         .unwrap_or_else(|| common.data_dir.join("control.sock"));
     let ingress = listener::read(top, &common);
     let spool = read_spool(top, &common, ingress.limits.message_size);
-    let (delivery, queue) = routing::read(top, &common, &ingress.listeners);
+    let (delivery, fetch, queue) = routing::read(top, &common, &ingress.listeners);
     let outcome = outcome::Settings {
         hostname: common.hostname.clone(),
         postmaster: common.postmaster.clone(),
@@ -177,6 +180,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         ingress,
         spool,
         dns: read_dns(top),
+        fetch,
         delivery,
         queue,
         outcome,

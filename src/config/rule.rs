@@ -1,22 +1,28 @@
 //! `[security]`, `[dsn]` and `[[rule]]`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::listener::any_text;
 use super::reader::Section;
 use super::routing::parse_domain_pattern;
 use super::word;
 use crate::policy::{Conditions, Rule, Settings, Treatment};
+use crate::types::units::parse_duration;
 use crate::types::{MethodsList, TlsLevel};
 
 pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
-    let (methods, tls_level) = read_treatment(&section);
+    let given = Given::read(&section);
     let observe = section.flag("observe").unwrap_or(false);
+    let probe = section.flag("probe").unwrap_or(true);
     section.finish();
+    let usual = Treatment::default();
     let default = Treatment {
-        methods: methods.unwrap_or_default(),
-        tls_level: tls_level.unwrap_or(TlsLevel::Encrypted),
+        methods: given.methods.unwrap_or(usual.methods),
+        tls_level: given.tls_level.unwrap_or(usual.tls_level),
+        fallback_after: given.fallback_after.unwrap_or(usual.fallback_after),
+        security_patience: given.security_patience.unwrap_or(usual.security_patience),
     };
     let dsn = top.section("dsn");
     let dsn_cleartext = dsn.flag("cleartext").unwrap_or(false);
@@ -39,26 +45,51 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
         rules,
         dsn_cleartext,
         observe,
+        probe,
     }
 }
 
-fn read_treatment(section: &Section<'_, '_, '_>) -> (Option<MethodsList>, Option<TlsLevel>) {
-    let words = section.list("methods", any_text);
-    let methods = words.and_then(|words| {
-        MethodsList::parse(&words)
-            .inspect_err(|e| section.fault(section.line_of("methods"), e))
-            .ok()
-    });
-    let tls_level = section.parsed("tls_level", |text| {
-        word(
-            text,
-            &[
-                ("encrypted", TlsLevel::Encrypted),
-                ("authenticated", TlsLevel::Authenticated),
-            ],
-        )
-    });
-    (methods, tls_level)
+/// What `[security]` and a rule both may prescribe.
+struct Given {
+    methods: Option<MethodsList>,
+    tls_level: Option<TlsLevel>,
+    fallback_after: Option<Duration>,
+    security_patience: Option<Duration>,
+}
+
+/// The keys of [`Given`].
+const TREATMENT: [&str; 4] = [
+    "methods",
+    "tls_level",
+    "fallback_after",
+    "security_patience",
+];
+
+impl Given {
+    fn read(section: &Section<'_, '_, '_>) -> Self {
+        let words = section.list("methods", any_text);
+        let methods = words.and_then(|words| {
+            MethodsList::parse(&words)
+                .inspect_err(|e| section.fault(section.line_of("methods"), e))
+                .ok()
+        });
+        let tls_level = section.parsed("tls_level", |text| {
+            word(
+                text,
+                &[
+                    ("encrypted", TlsLevel::Encrypted),
+                    ("authenticated", TlsLevel::Authenticated),
+                    ("secure", TlsLevel::Secure),
+                ],
+            )
+        });
+        Self {
+            methods,
+            tls_level,
+            fallback_after: section.parsed("fallback_after", parse_duration),
+            security_patience: section.parsed("security_patience", parse_duration),
+        }
+    }
 }
 
 fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
@@ -92,18 +123,22 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
             "rule.when holds no condition, so nothing would say when it applies",
         );
     }
-    let (methods, tls_level) = read_treatment(section);
-    if !section.has("methods") && !section.has("tls_level") {
+    let given = Given::read(section);
+    let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
+    if !TREATMENT.iter().any(|key| section.has(key)) && !refuse_without_tls {
         section.fault(
             section.line(),
-            "the rule does nothing: give it methods or tls_level",
+            "the rule does nothing: give it methods, tls_level or refuse_without_tls",
         );
     }
     section.finish();
     Some(Rule {
         name: name?.value,
         when: conditions,
-        methods,
-        tls_level,
+        methods: given.methods,
+        tls_level: given.tls_level,
+        fallback_after: given.fallback_after,
+        security_patience: given.security_patience,
+        refuse_without_tls,
     })
 }

@@ -13,7 +13,7 @@ use super::pump::{Moved, Pump};
 use super::session::{Event, Login, Outcome, Session, Transaction};
 use super::timeouts::{self, Patience};
 use crate::sys::Stream;
-use crate::tls::{ClientTls, Profile, Proof};
+use crate::tls::{ClientTls, HandshakeEnd, Profile, Proof};
 use crate::types::{Body, Failure, Host, Permit, Reason, Stage};
 use crate::wire::DataEncoder;
 
@@ -56,29 +56,29 @@ impl Connection {
         tls: &ClientTls,
         host: &Host,
         profile: Profile,
-    ) -> Result<(Self, Proof), (Self, Failure)> {
+    ) -> Result<(Self, Proof), (Self, Failure, Option<HandshakeEnd>)> {
         self.session.start_tls();
         match self.drive().await {
             Event::ShakeHands => {}
             event => {
                 let failure = unexpected(event, Stage::StartTls);
-                return Err((self, failure));
+                return Err((self, failure, None));
             }
         }
         // While the handshake has the stream, the session has none.
         let nothing = Pump::new(Box::new(tokio::io::empty()));
         let stream = std::mem::replace(&mut self.pump, nothing).into_stream();
         let handshake = tls.handshake(stream, host, profile);
-        let reason = match timeout(self.patience.handshake(), handshake).await {
+        let (reason, end) = match timeout(self.patience.handshake(), handshake).await {
             Ok(Ok(secured)) => {
                 self.pump = Pump::new(secured.stream);
                 return Ok((self, secured.proof));
             }
-            Ok(Err(error)) => error.reason(),
-            Err(_) => Reason::TlsInterrupted,
+            Ok(Err(error)) => (error.reason(), error.end()),
+            Err(_) => (Reason::TlsInterrupted, HandshakeEnd::Stalled),
         };
         self.session.lost(reason);
-        Err((self, failure::ours(reason, Stage::StartTls)))
+        Err((self, failure::ours(reason, Stage::StartTls), Some(end)))
     }
 
     /// The EHLO after the handshake (RFC 3207 section 4.2).

@@ -8,7 +8,7 @@
 //! server belongs here. Called by `session`, `connection`, `route` and `attempt`.
 
 use super::session::RecipientEnd;
-use crate::types::{Failure, Reason, RemoteReply, Stage};
+use crate::types::{Failure, Reason, RemoteReply, Required, Stage, TlsLevel};
 
 /// What follows for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum Meaning {
     Again(Failure),
     /// Another host may do better (RFC 5321 section 5.1); else deferred.
     NextHost(Failure),
+    /// This host takes no such message, another may (RFC 5321 section 5.1); else never.
+    Unsuitable(Failure),
     /// Later.
     Defer(Failure),
     /// Never.
@@ -30,6 +32,8 @@ pub(super) enum Meaning {
 pub(super) enum Verdict {
     /// A definite no to the protection required.
     Unmet(Failure),
+    /// Less than the recipient's domain has published: nothing may go there.
+    Violated(Failure),
     /// Not reached, or no definite answer: proves nothing.
     Unknown(Failure),
     /// A permanent refusal that is not about protection.
@@ -43,7 +47,7 @@ pub(super) fn of_recipient(end: RecipientEnd) -> Meaning {
     match end {
         RecipientEnd::Delivered(reply) => Meaning::Delivered(reply),
         RecipientEnd::TooMany(reply) => Meaning::Again(temporary(Stage::Rcpt, reply)),
-        RecipientEnd::Unsuitable(reason) => Meaning::Bounce(ours(reason, Stage::Mail)),
+        RecipientEnd::Unsuitable(reason) => Meaning::Unsuitable(ours(reason, Stage::Mail)),
         RecipientEnd::Broken(failure) => match failure.reason {
             // Another host might get a second copy, or fail at the same body.
             Reason::OutcomeUnknown | Reason::BodyUnreadable => Meaning::Defer(failure),
@@ -71,8 +75,35 @@ fn subject(reply: &RemoteReply) -> Option<&str> {
     reply.enhanced.as_deref()?.split('.').nth(1)
 }
 
-/// What a failure before any transaction means for the method.
-pub(super) fn of_host(failure: Failure) -> Verdict {
+/// What a failure before any transaction means for the method: a definite no to
+/// what the recipient's domain itself has published is a violation (design section
+/// 3.3), however the operator's own demand stands. `achieved` is what the handshake
+/// proved, if there was one.
+pub(super) fn of_host(
+    failure: Failure,
+    required: &Required,
+    achieved: Option<TlsLevel>,
+) -> Verdict {
+    match by_itself(failure) {
+        Verdict::Unmet(failure) if required.is_violated_by(achieved) => violated(failure),
+        verdict => verdict,
+    }
+}
+
+/// Less than the domain has published. It waits (RFC 8461 section 5.1).
+pub(super) fn violated(failure: Failure) -> Verdict {
+    Verdict::Violated(for_now(failure))
+}
+
+/// What waits for now in spite of a definite no, so its code is a temporary one.
+pub(super) fn for_now(mut failure: Failure) -> Failure {
+    if let Some(rest) = failure.status.strip_prefix('5') {
+        failure.status = format!("4{rest}");
+    }
+    failure
+}
+
+fn by_itself(failure: Failure) -> Verdict {
     let code = failure.reply.as_ref().map(|reply| reply.code);
     match failure.reason {
         Reason::NoStarttls
@@ -80,9 +111,12 @@ pub(super) fn of_host(failure: Failure) -> Verdict {
         | Reason::BelowFloor
         | Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
         | Reason::Shortfall => Verdict::Unmet(failure),
+        // Only what is published says so.
+        Reason::StsHost => violated(failure),
         // 454 is temporary by name (RFC 3207 section 4); a 5xx is an answer.
         Reason::StarttlsRefused if matches!(code, Some(500..=599)) => Verdict::Unmet(failure),
         Reason::Rejected => Verdict::Refused(failure),
@@ -185,14 +219,18 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         // Other or undefined protocol status.
         Reason::ProtocolError => "4.5.0",
         // Encryption needed.
-        Reason::NoStarttls | Reason::Shortfall => "5.7.10",
-        Reason::StarttlsRefused => "4.7.10",
+        Reason::NoStarttls | Reason::Shortfall | Reason::PatienceOver => "5.7.10",
+        Reason::StarttlsRefused | Reason::TlsRemembered => "4.7.10",
         // Cryptographic algorithm not supported.
         Reason::NoCommonTls | Reason::BelowFloor => "5.7.6",
+        // Other or undefined security status: what is published is not fulfilled, or
+        // not known.
+        Reason::StsHost | Reason::StsUnknown => "4.7.0",
         // Cryptographic failure.
         Reason::TlsInterrupted => "4.7.5",
         Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid => "5.7.5",
         Reason::Rejected => "5.0.0",

@@ -1,6 +1,7 @@
 //! The tables of what failures mean.
 
 use super::*;
+use crate::types::Demand;
 
 fn reply(code: u16, enhanced: Option<&str>) -> RemoteReply {
     RemoteReply {
@@ -13,6 +14,7 @@ fn reply(code: u16, enhanced: Option<&str>) -> RemoteReply {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Next,
+    Unsuitable,
     Defer,
     Bounce,
 }
@@ -20,6 +22,7 @@ enum Kind {
 fn kind(meaning: Meaning) -> (Kind, Failure) {
     match meaning {
         Meaning::NextHost(failure) => (Kind::Next, failure),
+        Meaning::Unsuitable(failure) => (Kind::Unsuitable, failure),
         Meaning::Defer(failure) => (Kind::Defer, failure),
         Meaning::Bounce(failure) => (Kind::Bounce, failure),
         other => panic!("{other:?}"),
@@ -87,7 +90,10 @@ fn broken_sessions() {
     }
     for (reason, status) in [(Reason::TooLarge, "5.3.4"), (Reason::EightBit, "5.6.3")] {
         let (meaning, failure) = kind(of_recipient(RecipientEnd::Unsuitable(reason)));
-        assert_eq!((meaning, failure.status.as_str()), (Kind::Bounce, status));
+        assert_eq!(
+            (meaning, failure.status.as_str()),
+            (Kind::Unsuitable, status)
+        );
     }
 }
 
@@ -101,6 +107,7 @@ fn verdicts_by_reason() {
         (Reason::BelowFloor, unmet, true),
         (Reason::CertificateName, unmet, false),
         (Reason::CertificateExpired, unmet, false),
+        (Reason::CertificateNotYetValid, unmet, false),
         (Reason::CertificateUntrusted, unmet, false),
         (Reason::CertificateInvalid, unmet, false),
         (Reason::Shortfall, unmet, false),
@@ -115,10 +122,13 @@ fn verdicts_by_reason() {
         (Reason::Rejected, "refused", false),
         (Reason::NoHost, "absent", false),
         (Reason::Blocked, "absent", false),
+        (Reason::StsHost, "violated", false),
+        (Reason::StsUnknown, unknown, false),
     ];
     for (reason, expected, opens) in table {
-        let verdict = match of_host(ours(reason, Stage::StartTls)) {
+        let verdict = match of_host(ours(reason, Stage::StartTls), &Required::nothing(), None) {
             Verdict::Unmet(_) => unmet,
+            Verdict::Violated(_) => "violated",
             Verdict::Unknown(_) => unknown,
             Verdict::Refused(_) => "refused",
             Verdict::Absent(_) => "absent",
@@ -128,13 +138,43 @@ fn verdicts_by_reason() {
     }
 }
 
+/// Where the domain has published better, a definite no violates it, waits, and
+/// has a temporary code; all else is as ever.
+#[test]
+fn what_is_published_is_violated_not_unmet() {
+    let published = Required::at_least(TlsLevel::Secure, Demand::MtaSts);
+    for (reason, achieved, violated) in [
+        (Reason::NoStarttls, None, true),
+        (Reason::NoCommonTls, None, true),
+        (Reason::CertificateName, Some(TlsLevel::Encrypted), true),
+        (
+            Reason::CertificateExpired,
+            Some(TlsLevel::Authenticated),
+            true,
+        ),
+        (Reason::TlsInterrupted, None, false),
+        (Reason::Unreachable, None, false),
+        (Reason::Rejected, None, false),
+    ] {
+        match of_host(ours(reason, Stage::StartTls), &published, achieved) {
+            Verdict::Violated(failure) => {
+                assert!(violated, "{reason}");
+                assert_eq!(failure.reason, reason);
+                assert!(failure.status.starts_with("4."), "{}", failure.status);
+            }
+            _ => assert!(!violated, "{reason}"),
+        }
+    }
+}
+
 #[test]
 fn e22_a_refused_starttls_is_definite_only_with_5xx() {
     let refused = |code| {
-        of_host(Failure {
+        let failure = Failure {
             reply: Some(reply(code, None)),
             ..ours(Reason::StarttlsRefused, Stage::StartTls)
-        })
+        };
+        of_host(failure, &Required::nothing(), None)
     };
     assert!(matches!(refused(454), Verdict::Unknown(_)));
     assert!(matches!(refused(502), Verdict::Unmet(_)));

@@ -121,7 +121,7 @@ fn next(session: &mut Session, errand: Errand, played: &mut Played) {
 fn permit(secured: bool) -> Option<Permit> {
     let facts = TlsFacts {
         version: "TLSv1.3".into(),
-        cipher: "TLS13_AES_128_GCM_SHA256".into(),
+        cipher: "TLS_AES_128_GCM_SHA256".into(),
         group: String::new(),
         certificate: None,
     };

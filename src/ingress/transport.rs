@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::session::Secured;
-use crate::tls::ClientTrust;
+use crate::tls::{ClientTrust, suite_word};
 use crate::types::Timestamp;
 
 /// A connection.
@@ -145,8 +145,9 @@ pub(super) fn secured(
     };
     let cipher = connection
         .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or("unknown");
+        .map(|suite| suite_word(suite.suite()))
+        .filter(|word| !word.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned());
     let chain = connection.peer_certificates().unwrap_or_default();
     let names = trust.map(|trust| trust.judge(chain, now));
     if let (Some(Err(refusal)), false) = (&names, chain.is_empty()) {
@@ -154,7 +155,7 @@ pub(super) fn secured(
     }
     Secured {
         version: version.to_owned(),
-        cipher: cipher.to_owned(),
+        cipher,
         names: names.and_then(Result::ok).unwrap_or_default(),
     }
 }

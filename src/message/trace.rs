@@ -45,7 +45,7 @@ pub struct TraceContext<'a> {
 pub struct TlsWords<'a> {
     /// E.g. `TLSv1.3`.
     pub version: &'a str,
-    /// E.g. `TLS13_AES_256_GCM_SHA384`.
+    /// E.g. `TLS_AES_256_GCM_SHA384`.
     pub cipher: &'a str,
 }
 
@@ -152,7 +152,7 @@ pub(super) mod tests {
             protocol: Protocol::Esmtpsa,
             tls: Some(TlsWords {
                 version: "TLSv1.3",
-                cipher: "TLS13_AES_256_GCM_SHA384",
+                cipher: "TLS_AES_256_GCM_SHA384",
             }),
             id: QueueId::new(at, [1, 2, 3, 4]),
             at,
@@ -168,7 +168,7 @@ pub(super) mod tests {
             text.replace("\r\n\t", " "),
             format!(
                 "Received: from mail.clinic.example ([192.0.2.1]) by relay.example with \
-                 ESMTPSA id {} (TLSv1.3 TLS13_AES_256_GCM_SHA384); \
+                 ESMTPSA id {} (TLSv1.3 TLS_AES_256_GCM_SHA384); \
                  Sun, 22 Nov 2026 08:00:00 +0000\r\n",
                 context.id
             )

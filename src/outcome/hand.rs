@@ -6,7 +6,7 @@
 
 use crate::types::{
     Action, AuditEvent, Evidence, Failure, Fate, Hand, Job, Mailbox, Reason, RecipientChange,
-    RecipientReport, RecipientStatus, Report, Settlement, Stage, State, Timestamp,
+    RecipientReport, RecipientStatus, Report, Settlement, Stage, State, Timestamp, Waiting,
 };
 
 use super::settle::clip;
@@ -61,6 +61,7 @@ impl Outcome {
             events: events.collect(),
             changes,
             messages: Vec::new(),
+            learnt: None,
         }
     }
 
@@ -88,8 +89,11 @@ impl Outcome {
                     }),
                     method: before.method,
                     evidence: Evidence::default(),
+                    waiting: Waiting::default(),
                 })
                 .collect(),
+            learnt: None,
+            waiver: None,
         };
         let decide = |attempts| Decision {
             verdict: Verdict::Bounced,

@@ -40,9 +40,17 @@ pub(super) fn because(reason: Reason) -> &'static str {
             "the recipient's mail server could not prove that it is the right one, \
              which our rules require"
         }
-        Reason::CertificateExpired => {
+        Reason::CertificateExpired | Reason::CertificateNotYetValid => {
             "the certificate by which the recipient's mail server proves its identity \
              is not valid at this time"
+        }
+        Reason::StsHost => {
+            "the mail server that we were led to is none of those that the recipient's \
+             organisation has published, so we did not trust it"
+        }
+        Reason::StsUnknown => {
+            "it could not be found out how the recipient's organisation wants its mail \
+             protected"
         }
         Reason::Rejected => "the recipient's mail server refused it",
         Reason::Deferred => "the recipient's mail server could not take it for the time being",
@@ -58,7 +66,15 @@ pub(super) fn because(reason: Reason) -> &'static str {
             "the connection to the recipient's mail server was protected less well than \
              our rules require"
         }
+        Reason::PatienceOver => {
+            "the recipient's mail server could not be reached over a connection that \
+             protects it as our rules require"
+        }
         Reason::Interrupted => "our mail server was interrupted while sending it",
+        Reason::TlsRemembered => {
+            "the recipient's mail server does not offer an encrypted connection, as it \
+             always did before"
+        }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
     }
 }
@@ -76,9 +92,13 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::BelowFloor
         | Reason::CertificateName
         | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
-        | Reason::Shortfall => {
+        | Reason::StsHost
+        | Reason::Shortfall
+        | Reason::TlsRemembered
+        | Reason::PatienceOver => {
             "Please reach the recipient in another way, and do not send the content over \
              an unprotected channel. The recipient's IT staff can correct this; show them \
              the technical details below."
@@ -101,6 +121,7 @@ pub(super) fn advice(reason: Reason) -> &'static str {
             "Please tell your own IT staff; show them the technical details below."
         }
         Reason::DnsFailed
+        | Reason::StsUnknown
         | Reason::Unreachable
         | Reason::TimedOut
         | Reason::ConnectionLost

@@ -141,6 +141,7 @@ pub struct Policy {
 struct ReadyRule {
     name: String,
     treatment: Treatment,
+    refuse_without_tls: bool,
     conditions: Vec<(Condition, Vec<Pattern>)>,
 }
 
@@ -184,6 +185,15 @@ impl Policy {
         }
     }
 
+    /// Whether the rule that decides refuses a recipient at RCPT whose domain is
+    /// known not to do TLS.
+    #[must_use]
+    pub fn refuses_without_tls(&self, question: &Question<'_>) -> bool {
+        let facts = Facts::of(question);
+        let rule = self.rules.iter().find(|rule| rule.unmet(&facts).is_none());
+        rule.is_some_and(|rule| rule.refuse_without_tls)
+    }
+
     /// Every rule in order with what came of it.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>) -> Vec<RuleTrial> {
@@ -224,9 +234,12 @@ impl ReadyRule {
             .collect();
         Self {
             conditions,
+            refuse_without_tls: rule.refuse_without_tls,
             treatment: Treatment {
                 methods: rule.methods.unwrap_or_else(|| default.methods.clone()),
                 tls_level: rule.tls_level.unwrap_or(default.tls_level),
+                fallback_after: rule.fallback_after.unwrap_or(default.fallback_after),
+                security_patience: rule.security_patience.unwrap_or(default.security_patience),
             },
             name: rule.name,
         }

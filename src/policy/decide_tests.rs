@@ -15,8 +15,7 @@ fn rule(name: &str, when: Conditions) -> Rule {
     Rule {
         name: name.into(),
         when,
-        methods: None,
-        tls_level: None,
+        ..Rule::default()
     }
 }
 
@@ -202,10 +201,12 @@ fn unset_parts_are_those_of_security() {
         default: Treatment {
             methods: MethodsList::parse(&["tls", "cleartext"]).unwrap(),
             tls_level: TlsLevel::Authenticated,
+            ..Treatment::default()
         },
         rules: vec![rule("r", Conditions::default())],
         dsn_cleartext: false,
         observe: false,
+        probe: false,
     };
     let recipient = mailbox("bob@b.example");
     let question = Question {
@@ -266,6 +267,7 @@ fn observing_adds_a_list_and_changes_none() {
             default: Treatment {
                 methods: MethodsList::parse(&["tls", "drop"]).unwrap(),
                 tls_level: TlsLevel::Authenticated,
+                ..Treatment::default()
             },
             observe,
             ..Settings::default()

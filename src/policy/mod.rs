@@ -10,6 +10,8 @@ mod pattern;
 pub use decide::{Condition, Decision, Policy, Question, RuleTrial, Trial};
 pub use pattern::check_domain_pattern;
 
+use std::time::Duration;
+
 use crate::types::{MethodsList, TlsLevel};
 
 /// The policy's part of the configuration.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub dsn_cleartext: bool,
     /// `[security] observe`: what is prescribed goes into the record alone.
     pub observe: bool,
+    /// `[security] probe`: domains that mail goes to are looked at daily.
+    pub probe: bool,
 }
 
 /// What a rule or `[security]` prescribes.
@@ -32,20 +36,27 @@ pub struct Treatment {
     pub methods: MethodsList,
     /// What the method `tls` must prove.
     pub tls_level: TlsLevel,
+    /// How old a message must be before the next method has its turn.
+    pub fallback_after: Duration,
+    /// For how long hosts that don't answer are tried before the next method has
+    /// its turn, where others have answered that they can't.
+    pub security_patience: Duration,
 }
 
 impl Default for Treatment {
-    /// `["tls", "bounce"]` at `encrypted`.
+    /// `["tls", "bounce"]` at `encrypted`, at once, after 15 minutes of patience.
     fn default() -> Self {
         Self {
             methods: MethodsList::default(),
             tls_level: TlsLevel::Encrypted,
+            fallback_after: Duration::ZERO,
+            security_patience: Duration::from_secs(15 * 60),
         }
     }
 }
 
 /// One `[[rule]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
     /// Its name, unique, for audit and `explain`.
     pub name: String,
@@ -55,6 +66,12 @@ pub struct Rule {
     pub methods: Option<MethodsList>,
     /// Its level; `None`: that of `[security]`.
     pub tls_level: Option<TlsLevel>,
+    /// Its `fallback_after`; `None`: that of `[security]`.
+    pub fallback_after: Option<Duration>,
+    /// Its `security_patience`; `None`: that of `[security]`.
+    pub security_patience: Option<Duration>,
+    /// Recipients whose domain is known not to do TLS are refused at RCPT.
+    pub refuse_without_tls: bool,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if

@@ -13,7 +13,7 @@ use crate::outcome::Decision;
 use crate::spool::{SpoolError, Stored};
 use crate::types::{
     Evidence, Failure, Fate, Host, Job, JobRecipient, QueueId, Reason, RecipientReport, Report,
-    Settlement, Stage, State, Timestamp,
+    Settlement, Stage, State, Timestamp, Waiting,
 };
 
 use super::health::{Health, judge};
@@ -161,6 +161,8 @@ pub(super) fn deferral(job: &Job, at: Timestamp, reason: Reason) -> Report {
             .iter()
             .map(|recipient| deferred(recipient, reason))
             .collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 
@@ -175,6 +177,7 @@ fn deferred(recipient: &JobRecipient, reason: Reason) -> RecipientReport {
         }),
         method: None,
         evidence: Evidence::default(),
+        waiting: Waiting::default(),
     }
 }
 
@@ -211,8 +214,8 @@ fn decide(shared: &Shared, job: &Job, report: &Report) -> Vec<Decision> {
         .iter()
         .zip(&report.recipients)
         .map(|(recipient, reported)| {
-            let fate = &reported.fate;
-            schedule::next(recipient, &job.message, now, fate, &shared.settings, random)
+            let settings = &shared.settings;
+            schedule::next(recipient, &job.message, now, reported, settings, random)
         })
         .collect()
 }

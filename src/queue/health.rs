@@ -5,7 +5,7 @@
 //! section 3.8); what depends on a recipient, a message or on a domain's policy
 //! says nothing against it, so no domain waits for another's rules.
 
-use crate::types::{Failure, Fate, Reason, Report, Stage};
+use crate::types::{Failure, Fate, Reason, RecipientReport, Report, Stage};
 
 /// What an attempt says about its site.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Health {
 pub(super) fn judge(report: &Report) -> Health {
     let mut verdict = Health::Unknown;
     for recipient in &report.recipients {
-        match (one(&recipient.fate), &verdict) {
+        match (one(recipient), &verdict) {
             (Health::Up, _) => return Health::Up,
             (down @ Health::Down(_), Health::Unknown) => verdict = down,
             _ => {}
@@ -32,8 +32,10 @@ pub(super) fn judge(report: &Report) -> Health {
     verdict
 }
 
-fn one(fate: &Fate) -> Health {
-    match fate {
+fn one(recipient: &RecipientReport) -> Health {
+    match &recipient.fate {
+        // The rest is a matter of one domain's policy and clocks.
+        Fate::Deferred(_) if recipient.waiting.answered => Health::Up,
         Fate::Delivered(_) => Health::Up,
         Fate::Deferred(failure) if is_of_site(failure) => Health::Down(failure.clone()),
         Fate::Deferred(failure) | Fate::Bounced(failure) | Fate::Dropped(failure) => {
@@ -74,9 +76,12 @@ fn is_of_site(failure: &Failure) -> bool {
             | Reason::BelowFloor
             | Reason::CertificateName
             | Reason::CertificateExpired
+            | Reason::CertificateNotYetValid
             | Reason::CertificateUntrusted
             | Reason::CertificateInvalid
             | Reason::Shortfall
+            | Reason::StsHost
+            | Reason::StsUnknown
             | Reason::BodyUnreadable
             | Reason::Interrupted
     );
@@ -107,12 +112,15 @@ mod tests {
             fate,
             method: None,
             evidence: Evidence::default(),
+            waiting: crate::types::Waiting::default(),
         });
         Report {
             id: QueueId::from_octets([0; 12]),
             site: None,
             at: Timestamp::from_micros(0),
             recipients: recipients.collect(),
+            learnt: None,
+            waiver: None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::delivery::Lane;
 use crate::outcome::Decision;
 use crate::spool::{Due, Stored};
 use crate::types::{
-    Evidence, Failure, Fate, Host, Job, QueueId, RecipientReport, Report, Timestamp,
+    Evidence, Failure, Fate, Host, Job, QueueId, RecipientReport, Report, Timestamp, Waiting,
 };
 
 use super::attempt::{Rest, job_of, settle};
@@ -235,8 +235,11 @@ fn waiting(stored: &Stored, job: &Job, at: Timestamp, why: &Failure) -> Report {
                 fate: Fate::Deferred(why.clone()),
                 method: method(recipient.index),
                 evidence: Evidence::default(),
+                waiting: Waiting::default(),
             })
             .collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! When a recipient is tried again, when the sender is told, when it ends.
 //!
 //! Pure functions of a recipient, its message and the time. Holds always: a
-//! deferral names the next moment, which is never behind the moment of expiry; at
+//! deferral names the next moment, which is never behind the moment of expiry or the
+//! end of a clock that the attempt has asked for (design section 3.3); at
 //! that moment there is one last attempt, and a deferral then, or later, ends it
 //! (RFC 5321 section 4.5.4.1); the sender is told of a delay once. Clock jumps do
 //! not break it: where the clock stands before the message's acceptance, its age
@@ -11,7 +12,7 @@
 use std::time::Duration;
 
 use crate::outcome::{Decision, Verdict};
-use crate::types::{Fate, JobRecipient, Message, Timestamp};
+use crate::types::{Ending, Fate, JobRecipient, Message, RecipientReport, Timestamp, Waiting};
 
 use super::Settings;
 
@@ -28,18 +29,19 @@ pub fn next(
     recipient: &JobRecipient,
     message: &Message,
     now: Timestamp,
-    fate: &Fate,
+    reported: &RecipientReport,
     settings: &Settings,
     random: u32,
 ) -> Decision {
     let attempts = recipient.attempts.saturating_add(1);
-    let verdict = match fate {
+    let verdict = match &reported.fate {
         Fate::Delivered(_) => Verdict::Delivered,
         Fate::Bounced(_) => Verdict::Bounced,
         Fate::Dropped(_) => Verdict::Dropped,
         Fate::Deferred(_) => {
             let wait = jittered(retry_wait(settings, attempts), random);
-            open(recipient, message, now, wait, settings)
+            let waiting = &reported.waiting;
+            open(recipient, message, now, wait, waiting, settings)
         }
     };
     Decision { verdict, attempts }
@@ -61,7 +63,7 @@ pub fn waited(
     let attempts = recipient.attempts.max(attempts_at(age, settings));
     let wait = jittered(retry_wait(settings, attempts), random);
     Decision {
-        verdict: open(recipient, message, now, wait, settings),
+        verdict: open(recipient, message, now, wait, &Waiting::default(), settings),
         attempts: recipient.attempts,
     }
 }
@@ -94,7 +96,7 @@ pub fn interrupted(
         _ => wait,
     };
     Decision {
-        verdict: open(recipient, message, now, wait, settings),
+        verdict: open(recipient, message, now, wait, &Waiting::default(), settings),
         attempts,
     }
 }
@@ -127,26 +129,38 @@ pub(super) fn wants_look(received_at: Timestamp, settings: &Settings) -> Timesta
     received_at + settings.delay_notice.min(settings.expire)
 }
 
-/// The verdict for what was not delivered and may be tried again after `wait`.
+/// The verdict for what was not delivered and may be tried again after `wait`, or
+/// earlier, when a clock of its own ends.
 fn open(
     recipient: &JobRecipient,
     message: &Message,
     now: Timestamp,
     wait: Duration,
+    waiting: &Waiting,
     settings: &Settings,
 ) -> Verdict {
     let age = age(recipient, message, now, settings);
     let left = settings.expire.saturating_sub(age);
     if left.is_zero() {
-        return Verdict::Expired;
+        return match waiting.ending {
+            Ending::Bounce => Verdict::Expired,
+            Ending::Drop => Verdict::Dropped,
+        };
     }
-    let tell_delay = settings.delay_notice < settings.expire
-        && age >= settings.delay_notice
-        && !recipient.delay_told
-        && message.envelope.sender.is_some();
+    let usual = settings.delay_notice;
+    let tell_at = waiting.tell.map_or(usual, |tell| tell.min(usual));
+    let may_tell =
+        tell_at < settings.expire && !recipient.delay_told && message.envelope.sender.is_some();
+    let tell_early = waiting.tell.filter(|_| may_tell);
+    let clocks = [waiting.until, tell_early.map(|_| tell_at)];
+    let ends = clocks.into_iter().flatten();
+    let ends = ends
+        .filter(|end| *end > age)
+        .map(|end| (end - age).max(WAIT_MIN));
+    let wait = ends.fold(wait, Duration::min);
     Verdict::Waits {
         next: now + wait.min(left),
-        tell_delay,
+        tell_delay: may_tell && age >= tell_at,
     }
 }
 
@@ -187,6 +201,16 @@ mod tests {
         Timestamp::from_micros(1_000_000_000_000_000) + Duration::from_secs(seconds)
     }
 
+    fn reported(fate: Fate, waiting: Waiting) -> RecipientReport {
+        RecipientReport {
+            index: 0,
+            fate,
+            method: None,
+            evidence: crate::types::Evidence::default(),
+            waiting,
+        }
+    }
+
     fn deferred(attempts: u32, told: bool, now: Timestamp) -> Verdict {
         let fate = Fate::Deferred(failure());
         let recipient = recipient(attempts, told);
@@ -194,7 +218,7 @@ mod tests {
             &recipient,
             &message(at(0)),
             now,
-            &fate,
+            &reported(fate, Waiting::default()),
             &Settings::default(),
             MIDDLE,
         );
@@ -271,7 +295,8 @@ mod tests {
         let mut null_sender = message(at(0));
         null_sender.envelope.sender = None;
         for (message, settings) in [(message(at(0)), never), (null_sender, Settings::default())] {
-            let verdict = next(&recipient, &message, at(DAY), &fate, &settings, MIDDLE).verdict;
+            let reported = reported(fate.clone(), Waiting::default());
+            let verdict = next(&recipient, &message, at(DAY), &reported, &settings, MIDDLE).verdict;
             assert!(matches!(
                 verdict,
                 Verdict::Waits {
@@ -318,6 +343,72 @@ mod tests {
         assert_eq!(decision.verdict, Verdict::Expired);
     }
 
+    /// A deferral of this age, after so many attempts, that waits for clocks.
+    fn waiting(attempts: u32, told: bool, age: u64, waiting: Waiting) -> Verdict {
+        let reported = reported(Fate::Deferred(failure()), waiting);
+        let (recipient, message) = (recipient(attempts, told), message(at(0)));
+        let settings = Settings::default();
+        next(&recipient, &message, at(age), &reported, &settings, MIDDLE).verdict
+    }
+
+    #[test]
+    fn the_end_of_a_clock_is_met() {
+        let clock = |minutes| Waiting {
+            until: Some(Duration::from_secs(minutes * MINUTE)),
+            ..Waiting::default()
+        };
+        for (attempts, age, ends, next) in [
+            // The list comes first, then the clock, then the list again.
+            (0, 0, 15, 5),
+            (1, 6, 15, 15),
+            (2, 15, 15, 35),
+            (6, 60, 61, 61),
+            // A moment is not shorter than the shortest wait.
+            (0, 0, 0, 5),
+        ] {
+            let verdict = waiting(attempts, false, age * MINUTE, clock(ends));
+            let next_age = seconds_after(at(0), verdict).div_ceil(MINUTE);
+            assert_eq!(next_age, next, "{attempts} {age} {ends}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_domains_policy_hears_of_it_early_and_once() {
+        let violated = |minutes| Waiting {
+            tell: Some(Duration::from_secs(minutes * MINUTE)),
+            ..Waiting::default()
+        };
+        let told = |verdict| match verdict {
+            Verdict::Waits { tell_delay, .. } => tell_delay,
+            other => panic!("{other:?}"),
+        };
+        assert!(!told(waiting(1, false, 14 * MINUTE, violated(15))));
+        assert!(told(waiting(1, false, 15 * MINUTE, violated(15))));
+        assert!(!told(waiting(2, true, 16 * MINUTE, violated(15))));
+        // The earlier of the two, and the attempt that tells is not late.
+        assert!(told(waiting(6, false, 4 * HOUR, violated(9 * 60))));
+        let verdict = waiting(1, false, 6 * MINUTE, violated(15));
+        assert_eq!(seconds_after(at(0), verdict), 15 * MINUTE);
+        // Once told, there is nothing to hurry for.
+        let verdict = waiting(1, true, 6 * MINUTE, violated(15));
+        assert_eq!(seconds_after(at(6 * MINUTE), verdict), 10 * MINUTE);
+    }
+
+    #[test]
+    fn the_ending_of_who_waits_comes_at_expiry_alone() {
+        let dropped = Waiting {
+            ending: Ending::Drop,
+            ..Waiting::default()
+        };
+        let verdict = waiting(30, true, 5 * DAY - HOUR, dropped);
+        assert!(matches!(verdict, Verdict::Waits { .. }));
+        assert_eq!(waiting(31, true, 5 * DAY, dropped), Verdict::Dropped);
+        assert_eq!(
+            waiting(31, true, 5 * DAY, Waiting::default()),
+            Verdict::Expired
+        );
+    }
+
     #[test]
     fn what_was_in_flight_waits_a_minute_and_longer_each_time() {
         let settings = Settings::default();
@@ -352,7 +443,7 @@ mod tests {
                 &recipient(0, false),
                 &message(at(0)),
                 at(0),
-                &fate,
+                &reported(fate, Waiting::default()),
                 &settings,
                 0,
             );

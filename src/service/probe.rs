@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::delivery::{Asked, Explanation, Hop, HostVerdict, Prospect, Sighting};
-use crate::tls::Proof;
+use crate::tls::{Profile, Proof};
 use crate::types::{Failure, Fate, Method, Reason, Stage, Would};
 
 /// What a probe found.
@@ -61,8 +61,10 @@ struct AskedStory {
 #[derive(Debug, Clone, Serialize)]
 struct AddressStory {
     address: String,
-    /// Whether it is the second try, with an older handshake.
+    /// Whether it is a further try, with less on offer.
     second_try: bool,
+    /// What its handshake offered: `full`, `classical` (key exchange), `tls1.2`.
+    offer: &'static str,
     reached: bool,
     banner: Option<u16>,
     starttls: Option<bool>,
@@ -154,6 +156,7 @@ fn asked_story(asked: Asked) -> AskedStory {
     let (verdict, why) = match &asked.verdict {
         Some(HostVerdict::Met) => ("met", None),
         Some(HostVerdict::Unmet(why)) => ("unmet", Some(why)),
+        Some(HostVerdict::Violated(why)) => ("violated", Some(why)),
         Some(HostVerdict::Unknown(why)) => ("unknown", Some(why)),
         Some(HostVerdict::Refused(why)) => ("refused", Some(why)),
         Some(HostVerdict::Absent(why)) => ("absent", Some(why)),
@@ -177,7 +180,8 @@ fn address_story(seen: Sighting) -> AddressStory {
     let achieved = seen.achieved.as_ref();
     AddressStory {
         address: seen.address.to_string(),
-        second_try: seen.conservative,
+        second_try: seen.profile != Profile::Full,
+        offer: seen.profile.as_str(),
         reached: fault.is_none_or(|fault| fault.stage != Stage::Connect),
         banner: seen.banner,
         starttls: seen.starttls,
@@ -280,8 +284,10 @@ impl fmt::Display for AskedStory {
 impl fmt::Display for AddressStory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "    {}", self.address)?;
-        if self.second_try {
-            write!(f, " once more, with an older handshake")?;
+        match self.offer {
+            "classical" => write!(f, " once more, with classical key exchange")?,
+            "tls1.2" => write!(f, " once more, with TLS 1.2 at most")?,
+            _ => {}
         }
         let reason = self.reason.unwrap_or_default();
         if !self.reached {

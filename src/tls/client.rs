@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::facts::{CertificateVerdict, Proof, facts_of, issuer_of};
+use super::profile::{HandshakeEnd, Profile};
 use crate::sys::{Clock, Stream};
 use crate::types::{Host, Reason};
 
@@ -49,22 +50,15 @@ pub enum RootsError {
     Setup(#[from] rustls::Error),
 }
 
-/// How much a ClientHello dares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// TLS 1.3 and 1.2, all groups.
-    Full,
-    /// TLS 1.2 and classical groups alone, for one retry with servers that choke
-    /// on the full one (pitfall E24). Still above the floor.
-    Conservative,
-}
-
 /// A handshake that did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// A definite answer: nothing in common above the floor.
+    /// A definite answer to this ClientHello: nothing in common above the floor.
     #[error("no common TLS version or cipher: {0}")]
     NoCommonTls(io::Error),
+    /// They chose what is below the floor, or no choice of ours.
+    #[error("the far side chose a TLS version or cipher that is not taken: {0}")]
+    Incompatible(io::Error),
     /// It broke off; nothing is known of what the far side can.
     #[error("the TLS handshake broke off: {0}")]
     Interrupted(io::Error),
@@ -75,8 +69,18 @@ impl HandshakeError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::NoCommonTls(_) => Reason::NoCommonTls,
+            Self::NoCommonTls(_) | Self::Incompatible(_) => Reason::NoCommonTls,
             Self::Interrupted(_) => Reason::TlsInterrupted,
+        }
+    }
+
+    /// How it ended, for the choice of what is tried next.
+    #[must_use]
+    pub fn end(&self) -> HandshakeEnd {
+        match self {
+            Self::NoCommonTls(_) => HandshakeEnd::Refused,
+            Self::Incompatible(_) => HandshakeEnd::Incompatible,
+            Self::Interrupted(_) => HandshakeEnd::Broken,
         }
     }
 }
@@ -87,7 +91,10 @@ impl From<io::Error> for HandshakeError {
             .get_ref()
             .and_then(|cause| cause.downcast_ref::<rustls::Error>());
         match cause {
-            Some(cause) if is_definite(cause) => Self::NoCommonTls(error),
+            Some(rustls::Error::PeerIncompatible(_)) => Self::Incompatible(error),
+            Some(rustls::Error::AlertReceived(alert)) if is_definite(*alert) => {
+                Self::NoCommonTls(error)
+            }
             _ => Self::Interrupted(error),
         }
     }
@@ -95,17 +102,13 @@ impl From<io::Error> for HandshakeError {
 
 /// Whether a far side that is well and honest would answer the same again
 /// (RFC 8446 section 6.2).
-fn is_definite(error: &rustls::Error) -> bool {
-    match error {
-        rustls::Error::PeerIncompatible(_) => true,
-        rustls::Error::AlertReceived(alert) => matches!(
-            alert,
-            AlertDescription::HandshakeFailure
-                | AlertDescription::ProtocolVersion
-                | AlertDescription::InsufficientSecurity
-        ),
-        _ => false,
-    }
+fn is_definite(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+    )
 }
 
 /// A connection whose handshake is done.
@@ -129,7 +132,7 @@ pub struct ClientTls {
     roots: Arc<RootCertStore>,
     time: Arc<HouseTime>,
     full: Arc<CryptoProvider>,
-    conservative: Arc<CryptoProvider>,
+    classical: Arc<CryptoProvider>,
 }
 
 impl fmt::Debug for ClientTls {
@@ -164,15 +167,15 @@ impl ClientTls {
     #[must_use]
     pub fn with_roots(roots: RootCertStore, clock: Arc<dyn Clock>) -> Self {
         let full = aws_lc_rs::default_provider();
-        let mut conservative = aws_lc_rs::default_provider();
-        conservative
+        let mut classical = aws_lc_rs::default_provider();
+        classical
             .kx_groups
-            .retain(|group| group.name() != NamedGroup::X25519MLKEM768);
+            .retain(|group| is_classical(group.name()));
         Self {
             roots: Arc::new(roots),
             time: Arc::new(HouseTime(clock)),
             full: Arc::new(full),
-            conservative: Arc::new(conservative),
+            classical: Arc::new(classical),
         }
     }
 
@@ -215,7 +218,8 @@ impl ClientTls {
     ) -> Result<ClientConfig, rustls::Error> {
         let (provider, versions): (_, &[_]) = match profile {
             Profile::Full => (&self.full, rustls::ALL_VERSIONS),
-            Profile::Conservative => (&self.conservative, &[&rustls::version::TLS12]),
+            Profile::Classical => (&self.classical, rustls::ALL_VERSIONS),
+            Profile::Capped => (&self.classical, &[&rustls::version::TLS12]),
         };
         let mut config = ClientConfig::builder_with_details(provider.clone(), self.time.clone())
             .with_protocol_versions(versions)?
@@ -225,6 +229,14 @@ impl ClientTls {
         config.resumption = Resumption::disabled();
         Ok(config)
     }
+}
+
+/// Whether a group's key share is short.
+fn is_classical(group: NamedGroup) -> bool {
+    matches!(
+        group,
+        NamedGroup::X25519 | NamedGroup::secp256r1 | NamedGroup::secp384r1
+    )
 }
 
 fn add_file(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), RootsError> {
@@ -363,9 +375,8 @@ impl ServerCertVerifier for Recorder {
 fn chain_reason(error: &webpki::Error) -> Reason {
     use webpki::Error as E;
     match error {
-        E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => {
-            Reason::CertificateExpired
-        }
+        E::CertExpired { .. } => Reason::CertificateExpired,
+        E::CertNotValidYet { .. } => Reason::CertificateNotYetValid,
         // A false signature is one that no root's key made.
         E::UnknownIssuer
         | E::InvalidSignatureForPublicKey

@@ -27,13 +27,17 @@ impl Ca {
     }
 
     fn server(&self, name: &str) -> ServerConfig {
+        self.server_by(aws_lc_rs::default_provider(), name)
+    }
+
+    fn server_by(&self, provider: CryptoProvider, name: &str) -> ServerConfig {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2027, 1, 1);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(rustls::ALL_VERSIONS)
             .unwrap()
             .with_no_client_auth()
@@ -73,7 +77,7 @@ async fn a_good_certificate_proves_identity() {
     .await;
     assert_eq!(secured.proof.verdict.identity(), Ok(()));
     assert_eq!(secured.proof.facts.version, "TLSv1.3");
-    assert!(secured.proof.facts.cipher.starts_with("TLS13_AES_"));
+    assert!(secured.proof.facts.cipher.starts_with("TLS_AES_"));
     assert_eq!(secured.proof.facts.group, "X25519");
     assert_eq!(
         secured.proof.facts.certificate.unwrap().names,
@@ -82,12 +86,41 @@ async fn a_good_certificate_proves_identity() {
 }
 
 #[tokio::test]
-async fn e24_the_conservative_profile_is_tls12() {
+async fn e24_each_profile_dares_less() {
     let ca = Ca::new();
     let client = client(Some(&ca), NOW);
-    let secured = shake(&client, ca.server("mx.example"), Profile::Conservative).await;
-    assert_eq!(secured.proof.facts.version, "TLSv1.2");
-    assert_eq!(secured.proof.verdict.identity(), Ok(()));
+    for (profile, version) in [
+        (Profile::Full, "TLSv1.3"),
+        (Profile::Classical, "TLSv1.3"),
+        (Profile::Capped, "TLSv1.2"),
+    ] {
+        let secured = shake(&client, ca.server("mx.example"), profile).await;
+        assert_eq!(secured.proof.facts.version, version);
+        assert_eq!(secured.proof.verdict.identity(), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn post_quantum_key_exchange_is_offered_in_full_alone() {
+    let ca = Ca::new();
+    let client = client(Some(&ca), NOW);
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
+    let server = ca.server_by(provider, "mx.example");
+    let secured = shake(&client, server, Profile::Full).await;
+    assert_eq!(secured.proof.facts.group, "X25519MLKEM768");
+    let names: Vec<_> = client
+        .classical
+        .kx_groups
+        .iter()
+        .map(|g| g.name())
+        .collect();
+    let classical = [
+        NamedGroup::X25519,
+        NamedGroup::secp256r1,
+        NamedGroup::secp384r1,
+    ];
+    assert_eq!(names, classical);
 }
 
 #[tokio::test]
@@ -106,7 +139,7 @@ async fn what_is_wrong_is_recorded_not_refused() {
             Some(&ca),
             "2025-06-01T00:00:00Z",
             "mx.example",
-            Reason::CertificateExpired,
+            Reason::CertificateNotYetValid,
         ),
     ];
     for (roots, now, name, reason) in cases {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::{CommonState, ProtocolVersion};
+use rustls::{CipherSuite, CommonState, ProtocolVersion};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::issuer;
@@ -72,10 +72,7 @@ pub fn facts_of(connection: &CommonState) -> TlsFacts {
             .protocol_version()
             .map(version_word)
             .unwrap_or_default(),
-        cipher: suite
-            .and_then(|suite| suite.suite().as_str())
-            .unwrap_or_default()
-            .to_owned(),
+        cipher: suite.map(|s| suite_word(s.suite())).unwrap_or_default(),
         group: group
             .and_then(|group| group.name().as_str())
             .unwrap_or_default()
@@ -96,6 +93,16 @@ pub(super) fn issuer_of(connection: &CommonState) -> Option<String> {
 /// `TLSv1.3`, as Postfix logs name it; rustls says `TLSv1_3`.
 fn version_word(version: ProtocolVersion) -> String {
     version.as_str().unwrap_or_default().replace('_', ".")
+}
+
+/// A suite's IANA name; rustls says `TLS13_…` for those of TLS 1.3, IANA `TLS_…`.
+#[must_use]
+pub fn suite_word(suite: CipherSuite) -> String {
+    let word = suite.as_str().unwrap_or_default();
+    match word.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => word.to_owned(),
+    }
 }
 
 pub(super) fn certificate_facts(der: &CertificateDer<'_>) -> CertificateFacts {
@@ -154,6 +161,27 @@ mod tests {
             "2031-02-03T00:00:00.000Z"
         );
         assert_eq!(facts.sha256.len(), 64);
+    }
+
+    #[test]
+    fn suites_have_their_iana_names() {
+        for (suite, word) in [
+            (
+                CipherSuite::TLS13_AES_128_GCM_SHA256,
+                "TLS_AES_128_GCM_SHA256",
+            ),
+            (
+                CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+                "TLS_CHACHA20_POLY1305_SHA256",
+            ),
+            (
+                CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            ),
+            (CipherSuite::Unknown(0x1399), ""),
+        ] {
+            assert_eq!(suite_word(suite), word);
+        }
     }
 
     #[test]

@@ -11,10 +11,12 @@ pub mod client;
 pub mod facts;
 pub mod identity;
 mod issuer;
-pub mod server;
+pub mod profile;
+mod server;
 
-pub use client::{ClientTls, HandshakeError, Profile, RootsError, Secured};
-pub use facts::{CertificateVerdict, Proof, facts_of};
+pub use client::{ClientTls, HandshakeError, RootsError, Secured};
+pub use facts::{CertificateVerdict, Proof, facts_of, suite_word};
 pub(crate) use identity::Stamp;
 pub use identity::{Identity, IdentityError, read_certificates};
+pub use profile::{HandshakeEnd, Profile};
 pub use server::{CertificateRefusal, ClientTrust, ServerTlsError, server_config};

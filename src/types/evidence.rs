@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Reason, Timestamp, TlsLevel, Would};
+use super::{Method, Reason, StsFacts, Timestamp, TlsLevel, Would};
 
 /// What a finished TLS handshake proved about the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`, as Postfix logs name them.
     pub version: String,
-    /// The IANA name of the cipher suite, e.g. `TLS13_AES_256_GCM_SHA384` or
+    /// The IANA name of the cipher suite, e.g. `TLS_AES_256_GCM_SHA384` or
     /// `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`.
     pub cipher: String,
     /// The key-exchange group, e.g. `X25519`.
@@ -43,6 +43,9 @@ pub enum AuthenticatedBy {
     PkixUnsignedMx,
     /// A chain to a trusted root and the name in an operator's route.
     Route,
+    /// A chain to a trusted root and an MX name that the domain's MTA-STS policy
+    /// in `enforce` mode lists (RFC 8461 section 4).
+    MtaSts,
 }
 
 impl AuthenticatedBy {
@@ -52,6 +55,16 @@ impl AuthenticatedBy {
         match self {
             Self::PkixUnsignedMx => "pkix-unsigned-mx",
             Self::Route => "route",
+            Self::MtaSts => "mta-sts",
+        }
+    }
+
+    /// The level that it proves.
+    #[must_use]
+    pub fn level(self) -> TlsLevel {
+        match self {
+            Self::PkixUnsignedMx => TlsLevel::Authenticated,
+            Self::Route | Self::MtaSts => TlsLevel::Secure,
         }
     }
 }
@@ -87,4 +100,6 @@ pub struct Evidence {
     /// What the configured methods would have come to, while they are only
     /// observed; `None`: they are enforced.
     pub would: Option<Would>,
+    /// The recipient's domain's MTA-STS policy; `None`: it has none.
+    pub sts: Option<StsFacts>,
 }

@@ -21,6 +21,9 @@ pub enum TlsLevel {
     Encrypted,
     /// Also a chain to a trusted root and a name equal to the host's.
     Authenticated,
+    /// Also that the name is vouched for by more than unsigned DNS: by an MTA-STS
+    /// policy in `enforce` mode or an operator's route.
+    Secure,
 }
 
 impl TlsLevel {
@@ -30,6 +33,7 @@ impl TlsLevel {
         match self {
             Self::Encrypted => "encrypted",
             Self::Authenticated => "authenticated",
+            Self::Secure => "secure",
         }
     }
 }
@@ -49,6 +53,20 @@ pub enum Demand {
     Method,
     /// Credentials go over authenticated TLS alone (design section 4.2, route).
     Credentials,
+    /// The recipient's domain, by an MTA-STS policy in `enforce` mode (RFC 8461).
+    MtaSts,
+}
+
+impl Demand {
+    /// Whether the recipient's domain asks for it, so that whoever proves less
+    /// violates what was published (design section 3.3).
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        match self {
+            Self::MtaSts => true,
+            Self::Operator(_) | Self::Method | Self::Credentials => false,
+        }
+    }
 }
 
 /// What a transaction's transport must prove, with who asks for it.
@@ -56,6 +74,8 @@ pub enum Demand {
 pub struct Required {
     level: Option<TlsLevel>,
     by: Option<Demand>,
+    /// The highest level that the recipient's domain asks for.
+    published: Option<TlsLevel>,
 }
 
 impl Required {
@@ -65,6 +85,7 @@ impl Required {
         Self {
             level: None,
             by: None,
+            published: None,
         }
     }
 
@@ -73,6 +94,7 @@ impl Required {
     pub fn at_least(level: TlsLevel, by: Demand) -> Self {
         Self {
             level: Some(level),
+            published: by.is_published().then_some(level),
             by: Some(by),
         }
     }
@@ -80,10 +102,15 @@ impl Required {
     /// The maximum of both; of equals, the first names who asks.
     #[must_use]
     pub fn raise(self, other: Self) -> Self {
-        if other.level > self.level {
+        let published = self.published.max(other.published);
+        let higher = if other.level > self.level {
             other
         } else {
             self
+        };
+        Self {
+            published,
+            ..higher
         }
     }
 
@@ -98,6 +125,20 @@ impl Required {
     pub fn by(&self) -> Option<&Demand> {
         self.by.as_ref()
     }
+
+    /// The level that the recipient's domain asks for; `None`: it publishes
+    /// nothing that binds.
+    #[must_use]
+    pub fn published(&self) -> Option<TlsLevel> {
+        self.published
+    }
+
+    /// Whether sending over what was achieved would break what the recipient's
+    /// domain has published.
+    #[must_use]
+    pub fn is_violated_by(&self, achieved: Option<TlsLevel>) -> bool {
+        achieved < self.published
+    }
 }
 
 /// A finished handshake that is below the floor (design section 1).
@@ -111,11 +152,11 @@ pub struct BelowFloor {
 }
 
 /// The suites of TLS 1.2 and 1.3 that are forward secret, AEAD and of 128 bits or
-/// more (RFC 9325 section 4.2); names as rustls prints them.
+/// more (RFC 9325 section 4.2), by their IANA names.
 const SUITES: [&str; 9] = [
-    "TLS13_AES_256_GCM_SHA384",
-    "TLS13_AES_128_GCM_SHA256",
-    "TLS13_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -160,7 +201,7 @@ impl Achieved {
             });
         }
         let level = match authenticated_by {
-            Some(_) => TlsLevel::Authenticated,
+            Some(by) => by.level(),
             None => TlsLevel::Encrypted,
         };
         Ok(Self {
@@ -251,7 +292,7 @@ mod tests {
     }
 
     fn modern() -> TlsFacts {
-        facts("TLSv1.3", "TLS13_AES_256_GCM_SHA384")
+        facts("TLSv1.3", "TLS_AES_256_GCM_SHA384")
     }
 
     /// The whole of "may this leave?": required by achieved.
@@ -261,16 +302,20 @@ mod tests {
             Required::nothing(),
             Required::at_least(TlsLevel::Encrypted, Demand::Method),
             Required::at_least(TlsLevel::Authenticated, Demand::Operator(None)),
+            Required::at_least(TlsLevel::Secure, Demand::MtaSts),
         ];
         let achieved = [
             Achieved::cleartext(),
             Achieved::handshake(modern(), None).unwrap(),
             Achieved::handshake(modern(), Some(AuthenticatedBy::PkixUnsignedMx)).unwrap(),
+            Achieved::handshake(modern(), Some(AuthenticatedBy::MtaSts)).unwrap(),
+            Achieved::handshake(modern(), Some(AuthenticatedBy::Route)).unwrap(),
         ];
         let leaves = [
-            [true, true, true],
-            [false, true, true],
-            [false, false, true],
+            [true, true, true, true, true],
+            [false, true, true, true, true],
+            [false, false, true, true, true],
+            [false, false, false, true, true],
         ];
         for (required, row) in required.iter().zip(leaves) {
             for (achieved, leaves) in achieved.iter().zip(row) {
@@ -289,6 +334,24 @@ mod tests {
             assert_eq!(&a.clone().raise(b.clone()), b);
             assert_eq!(&b.clone().raise(a.clone()), b);
         }
+    }
+
+    #[test]
+    fn what_is_published_stays_known_beside_a_higher_demand() {
+        let published = Required::at_least(TlsLevel::Secure, Demand::MtaSts);
+        let operator = Required::at_least(TlsLevel::Secure, Demand::Operator(None));
+        let both = operator.clone().raise(published.clone());
+        assert_eq!(both.by(), Some(&Demand::Operator(None)));
+        assert_eq!(both.published(), Some(TlsLevel::Secure));
+        for achieved in [
+            None,
+            Some(TlsLevel::Encrypted),
+            Some(TlsLevel::Authenticated),
+        ] {
+            assert!(both.is_violated_by(achieved));
+            assert!(!operator.is_violated_by(achieved));
+        }
+        assert!(!both.is_violated_by(Some(TlsLevel::Secure)));
     }
 
     #[test]

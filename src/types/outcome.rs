@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Method, QueueId, Timestamp};
+use super::{Ending, Evidence, Learnt, Method, QueueId, Timestamp, Waiver};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -130,7 +131,7 @@ pub enum Reason {
     TlsInterrupted,
     /// The certificate is for other names.
     CertificateName,
-    /// The certificate has expired or is not valid yet.
+    /// The certificate has expired.
     CertificateExpired,
     /// The certificate leads to no trusted root.
     CertificateUntrusted,
@@ -158,6 +159,17 @@ pub enum Reason {
     Interrupted,
     /// An operator did it by hand.
     Operator,
+    // The order is part of the journal's format: what came later stands here.
+    /// Hosts that did not answer have been tried for `security_patience`.
+    PatienceOver,
+    /// The host is none of those that the domain's MTA-STS policy lists.
+    StsHost,
+    /// DNS does not say whether the domain has an MTA-STS policy.
+    StsUnknown,
+    /// The certificate is not valid yet.
+    CertificateNotYetValid,
+    /// The domain's hosts are known to offer TLS, so it does not go without.
+    TlsRemembered,
 }
 
 impl Reason {
@@ -194,6 +206,11 @@ impl Reason {
             Self::Shortfall => "shortfall",
             Self::Interrupted => "interrupted",
             Self::Operator => "operator",
+            Self::PatienceOver => "patience-over",
+            Self::StsHost => "sts-host",
+            Self::StsUnknown => "sts-unknown",
+            Self::CertificateNotYetValid => "certificate-not-yet-valid",
+            Self::TlsRemembered => "tls-remembered",
         }
     }
 }
@@ -230,6 +247,22 @@ pub enum Fate {
     Dropped(Failure),
 }
 
+/// What a recipient that waits for a clock asks of the queue (design section 3.3).
+/// The spans are ages of the message, counted from its acceptance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// A host has answered and policy makes the rest, so it says nothing against
+    /// the site.
+    pub answered: bool,
+    /// When a clock ends: the next attempt is no later.
+    pub until: Option<Duration>,
+    /// From when on the sender is told of the delay, where that is earlier than for
+    /// others.
+    pub tell: Option<Duration>,
+    /// What comes at the end, if nothing changes until `expire`.
+    pub ending: Ending,
+}
+
 /// One recipient's part of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipientReport {
@@ -241,6 +274,8 @@ pub struct RecipientReport {
     pub method: Option<Method>,
     /// How it was protected, and why that way.
     pub evidence: Evidence,
+    /// What it asks of the queue, if it waits.
+    pub waiting: Waiting,
 }
 
 /// What came of one attempt: delivery's whole answer.
@@ -254,4 +289,8 @@ pub struct Report {
     pub at: Timestamp,
     /// One entry for each recipient of the job.
     pub recipients: Vec<RecipientReport>,
+    /// What was learnt on the way.
+    pub learnt: Option<Learnt>,
+    /// The operator's exception by which `cleartext` had its turn, if it took one.
+    pub waiver: Option<Waiver>,
 }

@@ -36,7 +36,7 @@ async fn delivered() {
     let told = [
         format!("accepted as {id}, from <{OPERATOR}> to <p@clinic.example>\n"),
         "by [security]: tls > bounce, tls must prove encrypted\n".to_owned(),
-        " by tls\n  TLSv1.3 TLS13_AES_256_GCM_SHA384 X25519MLKEM768\n".to_owned(),
+        " by tls\n  TLSv1.3 TLS_AES_256_GCM_SHA384 X25519MLKEM768\n".to_owned(),
         "  certificate for mx.clinic.example, until ".to_owned(),
         "  had to prove encrypted, proved authenticated by pkix-unsigned-mx\n  said \"250 "
             .to_owned(),

@@ -106,7 +106,7 @@ fn weak_identity(ca: &Ca) -> Vec<Case> {
             "early.example",
             |b| b.identity(early),
             "is not valid at this time",
-            "certificate-expired",
+            "certificate-not-yet-valid",
         ),
         case(
             "alone.example",

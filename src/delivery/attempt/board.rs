@@ -5,11 +5,12 @@
 //! alone has kept back; at the end every recipient has one. Called by `walk`.
 
 use super::kept::Kept;
+use crate::assurance::Published;
 use crate::delivery::failure::Meaning;
 use crate::policy::Decision;
 use crate::types::{
     Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
-    RecipientReport, Remote, Required, Would,
+    RecipientReport, Remote, Required, Waiting, Would,
 };
 
 /// The recipients that share a decision.
@@ -23,10 +24,16 @@ struct Entry<'a> {
     method: Option<Method>,
     evidence: Evidence,
     fate: Option<Fate>,
+    /// What it asks of the queue, if it waits.
+    waiting: Waiting,
     /// A probe found the host that would be given the message.
     met: bool,
     /// What a host that was reached said that another may say otherwise.
     last: Option<Failure>,
+    /// A host proves less than the domain has published.
+    violated: bool,
+    /// A host that was reached can't take such a message at all.
+    unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
 }
@@ -34,6 +41,13 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn is_open(&self) -> bool {
         self.fate.is_none() && !self.met
+    }
+
+    /// What is wrong with the host by the domain's policy.
+    fn find(&mut self, finding: Option<Reason>) {
+        if let Some(sts) = &mut self.evidence.sts {
+            sts.finding = finding;
+        }
     }
 
     fn saw(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
@@ -61,11 +75,13 @@ impl Entry<'_> {
         };
         if held_back {
             self.fate = None;
+            self.waiting = Waiting::default();
             self.method = None;
             self.evidence = Evidence {
                 rule: self.evidence.rule.take(),
                 configuration: std::mem::take(&mut self.evidence.configuration),
                 would: self.evidence.would,
+                sts: self.evidence.sts.take(),
                 ..Evidence::default()
             };
         }
@@ -73,8 +89,13 @@ impl Entry<'_> {
 }
 
 impl<'a> Board<'a> {
-    pub(super) fn new(decision: &Decision, recipients: Vec<&'a JobRecipient>) -> Self {
+    pub(super) fn new(
+        decision: &Decision,
+        published: &Published,
+        recipients: Vec<&'a JobRecipient>,
+    ) -> Self {
         let evidence = Evidence {
+            sts: published.facts(),
             rule: decision.rule.clone(),
             configuration: decision.configuration.clone(),
             ..Evidence::default()
@@ -84,8 +105,11 @@ impl<'a> Board<'a> {
             method: None,
             evidence: evidence.clone(),
             fate: None,
+            waiting: Waiting::default(),
             met: false,
             last: None,
+            violated: false,
+            unsuitable: None,
             hindered: false,
         });
         Self {
@@ -123,27 +147,57 @@ impl<'a> Board<'a> {
     }
 
     /// These recipients went over `kept`.
-    pub(super) fn over(&mut self, places: &[usize], kept: &Kept) {
+    pub(super) fn over(&mut self, places: &[usize], kept: &Kept, published: &Published) {
         for at in places {
             if let Some(entry) = self.entries.get_mut(*at) {
                 entry.saw(&kept.remote, Some(&kept.achieved));
+                entry.find(published.finding(&kept.hop.host, kept.proof.as_ref()));
             }
         }
     }
 
     /// A probe is at the point where `kept` would be given the message.
-    pub(super) fn met(&mut self, kept: &Kept) {
+    pub(super) fn met(&mut self, kept: &Kept, published: &Published) {
+        let finding = published.finding(&kept.hop.host, kept.proof.as_ref());
         for entry in self.each_open() {
             entry.saw(&kept.remote, Some(&kept.achieved));
+            entry.find(finding);
             entry.met = true;
         }
     }
 
     /// A host was tried in vain; it is named where none was reached better.
     pub(super) fn tried(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
-        for entry in self.each_open().filter(|entry| entry.last.is_none()) {
+        let unreached = |entry: &&mut Entry<'_>| entry.last.is_none() && entry.unsuitable.is_none();
+        for entry in self.each_open().filter(unreached) {
             entry.saw(remote, achieved);
         }
+    }
+
+    /// A host proves less than the domain has published.
+    pub(super) fn violate(&mut self, reason: Reason) {
+        for entry in self.each_open() {
+            entry.violated = true;
+            entry.find(Some(reason));
+        }
+    }
+
+    /// Those who wait for that reason alone.
+    pub(super) fn violated(&self) -> Vec<&'a JobRecipient> {
+        let waits =
+            |entry: &&Entry<'_>| entry.violated && matches!(entry.fate, Some(Fate::Deferred(_)));
+        let waiting = self.entries.iter().filter(waits);
+        waiting.map(|entry| entry.recipient).collect()
+    }
+
+    /// Without these, who are walked for once more.
+    pub(super) fn without(mut self, others: &[&JobRecipient]) -> Self {
+        let is_other = |entry: &Entry<'_>| {
+            let mut others = others.iter();
+            others.any(|other| other.index == entry.recipient.index)
+        };
+        self.entries.retain(|entry| !is_other(entry));
+        self
     }
 
     /// What a transaction came to for the recipient at `at`; whether it may go in
@@ -157,6 +211,7 @@ impl<'a> Board<'a> {
             Meaning::Delivered(reply) => entry.fate = Some(Fate::Delivered(reply)),
             Meaning::Defer(failure) => entry.fate = Some(Fate::Deferred(failure)),
             Meaning::Bounce(failure) => entry.fate = Some(Fate::Bounced(failure)),
+            Meaning::Unsuitable(failure) => entry.unsuitable = Some(failure),
             Meaning::Again(failure) | Meaning::NextHost(failure) => entry.last = Some(failure),
         }
         // What the far side has decided is not for want of protection.
@@ -194,9 +249,25 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// Those whose message a host can't take have asked the others too: it bounces,
+    /// or waits for those that gave no answer.
+    pub(super) fn end_unsuitable(&mut self, unanswered: Option<&Failure>) {
+        for entry in self.each_open() {
+            if let Some(failure) = entry.unsuitable.take() {
+                entry.fate = Some(match unanswered {
+                    Some(failure) => Fate::Deferred(failure.clone()),
+                    None => Fate::Bounced(failure),
+                });
+            }
+        }
+    }
+
     /// All who are open wait for another time.
-    pub(super) fn defer(&mut self, failure: &Failure) {
-        self.give_all(&Fate::Deferred(failure.clone()));
+    pub(super) fn defer(&mut self, failure: &Failure, waiting: Waiting) {
+        for entry in self.each_open() {
+            entry.waiting = waiting;
+            entry.fate = Some(Fate::Deferred(failure.clone()));
+        }
     }
 
     /// All who are open are refused.
@@ -239,6 +310,7 @@ impl<'a> Board<'a> {
                 .unwrap_or_else(|| Fate::Deferred(otherwise.clone())),
             method: entry.method,
             evidence: entry.evidence,
+            waiting: entry.waiting,
         });
         reports.collect()
     }

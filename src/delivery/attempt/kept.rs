@@ -7,10 +7,14 @@
 
 use tokio::time::Instant;
 
+use crate::assurance;
 use crate::delivery::connection::Connection;
 use crate::delivery::failure;
 use crate::delivery::{Credentials, Hop, Route, timeouts};
-use crate::types::{Achieved, Failure, Method, Permit, Reason, Remote, Required, Stage};
+use crate::tls::Proof;
+use crate::types::{
+    Achieved, AuthenticatedBy, Failure, Method, Permit, Reason, Remote, Required, Stage,
+};
 
 /// Transactions over one connection: many servers take no more.
 const TRANSACTIONS_MAX: u32 = 100;
@@ -18,7 +22,9 @@ const TRANSACTIONS_MAX: u32 = 100;
 /// A connection with what it proved.
 pub(in crate::delivery) struct Kept {
     pub(super) connection: Connection,
-    /// What it proved, once and for all.
+    /// What its handshake proved, once and for all; `None`: there was none.
+    pub(super) proof: Option<Proof>,
+    /// What that is worth to the domain whose mail it serves now.
     pub(super) achieved: Achieved,
     /// Why it does not prove the peer's identity; `None` if it does, or without TLS.
     pub(super) unproven: Option<Reason>,
@@ -43,6 +49,18 @@ impl Kept {
             && self.messages < TRANSACTIONS_MAX
             && self.born.elapsed() < timeouts::KEPT_AGE
             && self.used.elapsed() < timeouts::KEPT_IDLE
+    }
+
+    /// Judges it for another domain at the same host, since what vouches for the
+    /// host's name is the domain's own: only its MTA-STS policy, not that of the
+    /// one for which the connection was opened.
+    pub(super) fn regard(&mut self, vouched: AuthenticatedBy) {
+        if let Some(proof) = &self.proof
+            && let Ok(judged) = assurance::judge(proof.clone(), vouched)
+        {
+            self.achieved = judged.achieved;
+            self.unproven = judged.unproven;
+        }
     }
 
     /// Whether it leads where this message goes, in the same way.

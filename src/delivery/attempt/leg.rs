@@ -7,7 +7,7 @@
 //! operator's own demand and no other. Called by `walk`, by the report for what
 //! has no route, and by `explain`.
 
-use crate::assurance::{self, Demands};
+use crate::assurance::{self, Demands, Published};
 use crate::delivery::Credentials;
 use crate::policy::Decision;
 use crate::types::{Ending, Method, MethodsList, Required};
@@ -20,26 +20,36 @@ pub(super) struct Leg<'a> {
 
 impl<'a> Leg<'a> {
     /// What the configuration prescribes.
-    pub(super) fn configured(decision: &'a Decision, login: Option<&Credentials>) -> Self {
+    pub(super) fn configured(
+        decision: &'a Decision,
+        login: Option<&Credentials>,
+        published: &'a Published,
+    ) -> Self {
         Self {
             list: &decision.treatment.methods,
             demands: Demands {
                 rule: decision.rule.as_deref(),
                 level: Some(decision.treatment.tls_level),
                 credentials: login.is_some(),
+                published,
             },
         }
     }
 
     /// How it is delivered where the configured list would not, if that is only
     /// observed.
-    pub(super) fn observed(decision: &'a Decision, login: Option<&Credentials>) -> Option<Self> {
+    pub(super) fn observed(
+        decision: &'a Decision,
+        login: Option<&Credentials>,
+        published: &'a Published,
+    ) -> Option<Self> {
         decision.observe.as_ref().map(|list| Self {
             list,
             demands: Demands {
                 rule: decision.rule.as_deref(),
                 level: None,
                 credentials: login.is_some(),
+                published,
             },
         })
     }

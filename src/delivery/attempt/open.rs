@@ -14,8 +14,10 @@ use zeroize::Zeroizing;
 
 use super::Deliverer;
 use super::kept::Kept;
+use super::notes::Notes;
+use super::walk::vouches;
 use super::watch::{Sighting, Watch};
-use crate::assurance::{self, Judged};
+use crate::assurance::{self, Judged, Published};
 use crate::delivery::connection::Connection;
 use crate::delivery::failure::{self, Verdict};
 use crate::delivery::session::{Login, greeting_name};
@@ -23,8 +25,10 @@ use crate::delivery::timeouts::Patience;
 use crate::delivery::{Credentials, Hop, dial};
 use crate::dns::Answer;
 use crate::sys::Stream;
-use crate::tls::{Profile, Proof};
-use crate::types::{Achieved, Failure, Host, Method, Permit, Reason, Remote, Required, Stage};
+use crate::tls::{HandshakeEnd, Profile, Proof};
+use crate::types::{
+    Achieved, AuthenticatedBy, Failure, Host, Method, Permit, Reason, Remote, Required, Stage,
+};
 
 /// Why there is no connection.
 pub(super) struct Refusal {
@@ -36,15 +40,18 @@ pub(super) struct Refusal {
     pub(super) achieved: Option<Box<Achieved>>,
 }
 
-/// One address's failure, with what its handshake proved.
+/// One address's failure, with what its handshake proved or how it ended.
 struct Fault {
     failure: Failure,
     achieved: Option<Box<Achieved>>,
+    end: Option<HandshakeEnd>,
 }
 
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         Self {
+            // Closed behind the handshake, or instead of it (pitfall E22).
+            end: (failure.reason == Reason::TlsInterrupted).then_some(HandshakeEnd::Broken),
             failure,
             achieved: None,
         }
@@ -59,11 +66,15 @@ pub(super) struct Purpose<'a> {
     /// Whether an operator's route names the host.
     pub(super) fixed: bool,
     pub(super) credentials: Option<&'a Credentials>,
+    /// What the recipients' domain publishes.
+    pub(super) published: &'a Published,
     /// When no further address is begun with.
     pub(super) until: Instant,
     pub(super) patience: Patience,
     /// Who looks on, if this is a probe.
     pub(super) watch: Option<&'a Watch>,
+    /// What is learnt on the way.
+    pub(super) notes: &'a Notes,
 }
 
 impl Deliverer {
@@ -83,10 +94,15 @@ impl Deliverer {
             },
             achieved: None,
         };
+        if let Err(reason) = purpose.published.admits(&hop.host) {
+            let failure = failure::ours(reason, Stage::Route);
+            refusal.verdict = failure::of_host(failure, purpose.required, None);
+            return Err(refusal);
+        }
         let addresses = match self.addresses(hop, purpose.fixed).await {
             Ok(addresses) => addresses,
             Err(failure) => {
-                refusal.verdict = failure::of_host(failure);
+                refusal.verdict = failure::of_host(failure, purpose.required, None);
                 return Err(refusal);
             }
         };
@@ -131,7 +147,8 @@ impl Deliverer {
                 Err(fault) => fault,
             };
             refusal.achieved = fault.achieved;
-            match failure::of_host(fault.failure) {
+            let achieved = refusal.achieved.as_ref().and_then(|a| a.level());
+            match failure::of_host(fault.failure, purpose.required, achieved) {
                 Verdict::Unknown(failure) if failure.stage != Stage::Connect => {
                     answered = Some(failure);
                 }
@@ -171,20 +188,25 @@ impl Deliverer {
             .map_err(|reason| failure::ours(reason, Stage::Route))
     }
 
-    /// One address; a handshake that breaks off is tried once more with less in
-    /// its ClientHello (pitfall E24), never below the floor.
+    /// One address; a handshake that does not come to its end is tried again with
+    /// less in its ClientHello (pitfall E24), never below the floor. What was said to
+    /// the ones before is no answer then: the last one counts.
     async fn open_address(
         &self,
         hop: &Hop,
         address: SocketAddr,
         purpose: Purpose<'_>,
     ) -> Result<Kept, Fault> {
-        match self.set_up(hop, address, purpose, Profile::Full).await {
-            Err(fault) if fault.failure.reason == Reason::TlsInterrupted => {
-                self.set_up(hop, address, purpose, Profile::Conservative)
-                    .await
+        let mut profile = Profile::Full;
+        loop {
+            let fault = match self.set_up(hop, address, purpose, profile).await {
+                Ok(kept) => return Ok(kept),
+                Err(fault) => fault,
+            };
+            match fault.end.and_then(|end| profile.after(end)) {
+                Some(next) => profile = next,
+                None => return Err(fault),
             }
-            result => result,
         }
     }
 
@@ -197,8 +219,9 @@ impl Deliverer {
     ) -> Result<Kept, Fault> {
         let mut seen = Sighting::at(address, profile);
         let result = self.ready(hop, address, purpose, profile, &mut seen).await;
+        seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
+        purpose.notes.saw(hop, &seen);
         if let Some(watch) = purpose.watch {
-            seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
             watch.saw(seen);
         }
         result
@@ -221,9 +244,10 @@ impl Deliverer {
             return Err(failure.into());
         }
         seen.starttls = Some(connection.offers_starttls());
-        let (mut connection, judged) = match purpose.method {
+        let (mut connection, proof, judged) = match purpose.method {
             Method::Cleartext => (
                 connection,
+                None,
                 Judged {
                     achieved: Achieved::cleartext(),
                     unproven: None,
@@ -242,6 +266,7 @@ impl Deliverer {
         let now = Instant::now();
         Ok(Kept {
             connection,
+            proof,
             achieved: judged.achieved,
             unproven: judged.unproven,
             hop: hop.clone(),
@@ -266,22 +291,25 @@ impl Deliverer {
         purpose: Purpose<'_>,
         profile: Profile,
         seen: &mut Sighting,
-    ) -> Result<(Connection, Judged), Fault> {
+    ) -> Result<(Connection, Option<Proof>, Judged), Fault> {
         if connection.is_masked() {
             tracing::warn!(host = %hop.host, "STARTTLS is overwritten on the way to this host");
         }
         let (mut connection, proof) =
             match connection.start_tls(&self.tls, &hop.host, profile).await {
                 Ok(done) => done,
-                Err((connection, failure)) => {
+                Err((connection, failure, end)) => {
                     connection.quit().await;
-                    return Err(failure.into());
+                    let fault = Fault::from(failure);
+                    let end = end.or(fault.end);
+                    return Err(Fault { end, ..fault });
                 }
             };
         // Too little: not even EHLO goes over this connection. It is dropped.
-        let judged = judge(proof, purpose, seen)?;
+        let vouched = vouches(purpose.fixed, purpose.published, &hop.host);
+        let judged = judge(proof.clone(), vouched, purpose.required, seen)?;
         match connection.greet_again().await {
-            Ok(()) => Ok((connection, judged)),
+            Ok(()) => Ok((connection, Some(proof), judged)),
             Err(failure) => {
                 connection.quit().await;
                 Err(failure.into())
@@ -328,12 +356,17 @@ impl Deliverer {
 }
 
 /// Holds what was proven against what is required.
-fn judge(proof: Proof, purpose: Purpose<'_>, seen: &mut Sighting) -> Result<Judged, Fault> {
+fn judge(
+    proof: Proof,
+    vouched: AuthenticatedBy,
+    required: &Required,
+    seen: &mut Sighting,
+) -> Result<Judged, Fault> {
     seen.proof = Some(proof.clone());
-    let judged = assurance::judge(proof, purpose.fixed)
+    let judged = assurance::judge(proof, vouched)
         .map_err(|_| failure::ours(Reason::BelowFloor, Stage::StartTls))?;
     seen.achieved = Some(judged.achieved.clone());
-    match permit(purpose.required, &judged.achieved) {
+    match permit(required, &judged.achieved) {
         Ok(_) => Ok(judged),
         Err(shortfall) => Err(Fault {
             failure: match judged.unproven {
@@ -341,6 +374,7 @@ fn judge(proof: Proof, purpose: Purpose<'_>, seen: &mut Sighting) -> Result<Judg
                 None => shortfall,
             },
             achieved: Some(Box::new(judged.achieved)),
+            end: None,
         }),
     }
 }

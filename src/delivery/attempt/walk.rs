@@ -2,78 +2,37 @@
 //!
 //! Owns the order: kept connection, hosts, next method, ending. Holds always: the
 //! next method has its turn only if every host that answered is definitely unmet
-//! and none is unknown; `cleartext` only if each of them definitely has no TLS. While
-//! the configuration is only observed, its list is walked as ever, and then another
+//! and the clocks allow it (`clocks`, `tally`); `cleartext` only if each of all hosts
+//! definitely has no TLS. While the configuration is only observed, its list is walked as ever, and then another
 //! one for those whom nothing but the want of protection kept from a host: so what is
 //! said to have happened otherwise is what this code would have done. A probe walks
 //! the same way, and where the transaction would begin it says QUIT.
 //! Called by `Deliverer::attempt` and `probe`.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Deliverer;
 use super::board::Board;
+use super::clocks::Clocks;
 use super::kept::Kept;
 use super::leg::Leg;
+use super::notes::Notes;
 use super::open::Purpose;
+use super::tally::{Summary, Tally};
 use super::transact::transact;
 use super::watch::Watch;
-use crate::delivery::failure::{self, Verdict};
+use crate::assurance::Published;
+use crate::delivery::failure;
 use crate::delivery::route::HOSTS_MAX;
 use crate::delivery::timeouts::{self, Patience};
 use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
-use crate::types::{Failure, Job, JobRecipient, Method, Reason, Required, Stage};
-
-/// What all hosts together say about a method.
-#[derive(Default)]
-struct Tally {
-    unmet: Option<Failure>,
-    /// A host was unmet for a reason that does not open `cleartext`.
-    has_tls: bool,
-    unknown: Option<Failure>,
-    refused: Option<Failure>,
-    absent: Option<Failure>,
-}
-
-/// What follows from a tally.
-enum Summary {
-    /// Later.
-    Defer(Failure),
-    /// Refused for good, and not for want of protection.
-    Bounce(Failure),
-    /// No host can be asked, whatever the method.
-    Nowhere(Failure),
-    /// This method is not the way.
-    Unmet { failure: Failure, has_tls: bool },
-}
-
-impl Tally {
-    fn add(&mut self, verdict: Verdict) {
-        match verdict {
-            Verdict::Unmet(failure) => {
-                self.has_tls |= !failure::opens_cleartext(failure.reason);
-                self.unmet = Some(failure);
-            }
-            Verdict::Unknown(failure) => self.unknown = Some(failure),
-            Verdict::Refused(failure) => self.refused = Some(failure),
-            Verdict::Absent(failure) => self.absent = Some(failure),
-        }
-    }
-
-    fn summary(self) -> Summary {
-        let has_tls = self.has_tls;
-        match (self.unknown, self.refused, self.unmet, self.absent) {
-            (Some(failure), ..) => Summary::Defer(failure),
-            (None, Some(failure), ..) => Summary::Bounce(failure),
-            (None, None, Some(failure), _) => Summary::Unmet { failure, has_tls },
-            (None, None, None, Some(failure)) => Summary::Nowhere(failure),
-            (None, None, None, None) => {
-                Summary::Defer(failure::ours(Reason::Unreachable, Stage::Connect))
-            }
-        }
-    }
-}
+use crate::types::{
+    AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Remembered, Required, Stage,
+    Waiting,
+};
 
 /// What is done where a host proves what is required.
 #[derive(Clone, Copy)]
@@ -90,6 +49,14 @@ pub(super) struct Walk<'a> {
     pub(super) patience: Patience,
     pub(super) route: &'a Route,
     pub(super) credentials: Option<&'a Credentials>,
+    /// What the recipients' domain publishes.
+    pub(super) published: &'a Published,
+    /// How old the message is.
+    pub(super) age: Duration,
+    /// What is remembered of it.
+    pub(super) remembered: &'a Remembered,
+    /// What is learnt on the way.
+    pub(super) notes: &'a Notes,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
     /// Whether this list is only observed, so that what a kept connection says of
@@ -104,6 +71,20 @@ impl Walk<'_> {
             Errand::Probe(watch) => Some(watch),
         }
     }
+
+    /// What stands behind the name of a host of this route.
+    fn vouches(&self, host: &Host) -> AuthenticatedBy {
+        vouches(self.route.fixed.is_some(), self.published, host)
+    }
+}
+
+/// What stands behind a host's name: the operator who wrote the route, or what the
+/// domain publishes.
+pub(super) fn vouches(fixed: bool, published: &Published, host: &Host) -> AuthenticatedBy {
+    match fixed {
+        true => AuthenticatedBy::Route,
+        false => published.vouches(host),
+    }
 }
 
 impl Deliverer {
@@ -116,21 +97,26 @@ impl Deliverer {
         recipients: Vec<&'a JobRecipient>,
         lane: &mut Lane,
     ) -> (Board<'a>, Failure) {
-        let mut board = Board::new(decision, recipients);
-        let configured = Leg::configured(decision, walk.credentials);
+        let tried = recipients.iter().all(|recipient| recipient.attempts > 0);
+        let clocks = Clocks::new(&decision.treatment, walk.age, tried);
+        let mut board = Board::new(decision, walk.published, recipients);
+        let configured = Leg::configured(decision, walk.credentials, walk.published);
         let first = Walk {
             observing: decision.observe.is_some(),
             ..*walk
         };
-        let mut last = self.follow(&first, &configured, &mut board, lane).await;
-        if let Some(observed) = Leg::observed(decision, walk.credentials) {
+        let following = self.follow(&first, &configured, clocks, &mut board, lane);
+        let mut last = following.await;
+        if let Some(observed) = Leg::observed(decision, walk.credentials, walk.published) {
             board.observe();
             if !board.is_settled() {
                 let walk = Walk {
                     until: walk.patience.until(timeouts::ATTEMPT / 2),
                     ..*walk
                 };
-                last = self.follow(&walk, &observed, &mut board, lane).await;
+                let clocks = clocks.observed(observed.ending());
+                let following = self.follow(&walk, &observed, clocks, &mut board, lane);
+                last = following.await;
             }
         }
         (board, last)
@@ -141,12 +127,16 @@ impl Deliverer {
         &self,
         walk: &Walk<'_>,
         leg: &Leg<'_>,
+        clocks: Clocks,
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) -> Failure {
+        let mut next = leg.methods();
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
         let mut cleartext_shut = None;
-        for method in leg.methods() {
+        let mut barred = None;
+        while let Some((method, rest)) = next.split_first() {
+            next = rest;
             if board.is_settled() {
                 break;
             }
@@ -154,27 +144,57 @@ impl Deliverer {
                 board.pass_over(*method, reason);
                 continue;
             }
+            if *method == Method::Cleartext
+                && let Some(failure) = bar(walk)
+            {
+                board.pass_over(*method, failure.reason);
+                barred = Some(failure);
+                continue;
+            }
             let required = leg.required(*method);
             board.turn(*method, &required);
             let tally = self.try_method(walk, *method, &required, board, lane).await;
-            if tally.unmet.is_some() {
+            if tally.hinders() {
                 board.hinder();
             }
+            if let Some(reason) = tally.violation() {
+                board.violate(reason);
+            }
             board.defer_reached();
-            match tally.summary() {
+            board.end_unsuitable(tally.unanswered());
+            match tally.summary(&clocks, next) {
                 _ if board.is_settled() => break,
-                Summary::Defer(failure) => board.defer(&failure),
+                Summary::Defer(failure, waiting) => board.defer(&failure, waiting),
                 Summary::Bounce(failure) => board.bounce(&failure),
                 Summary::Nowhere(failure) => {
                     last = failure;
                     break;
                 }
-                Summary::Unmet { failure, has_tls } => {
+                Summary::Unmet {
+                    failure,
+                    shut,
+                    impatient,
+                } => {
                     board.pass_over(*method, failure.reason);
-                    cleartext_shut = shut(walk, has_tls, failure.reason);
+                    if impatient {
+                        board.pass_over(*method, Reason::PatienceOver);
+                    }
+                    // Logging in takes authenticated TLS, so this could only fail.
+                    let login = walk.credentials.map(|_| Reason::Shortfall);
+                    cleartext_shut = shut.or(login);
                     last = failure;
                 }
             }
+        }
+        // What did TLS before is likely to do it again: it waits.
+        if let Some(failure) = barred {
+            let waiting = Waiting {
+                answered: true,
+                ending: leg.ending(),
+                ..Waiting::default()
+            };
+            board.defer(&failure, waiting);
+            last = failure;
         }
         board.end(leg.ending(), &last);
         last
@@ -195,9 +215,11 @@ impl Deliverer {
             required,
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
+            published: walk.published,
             until: walk.until,
             patience: walk.patience,
             watch: walk.watch(),
+            notes: walk.notes,
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
@@ -205,16 +227,13 @@ impl Deliverer {
                 break;
             }
             if tried == HOSTS_MAX || Instant::now() >= walk.until {
-                // Those beyond the cap are not asked, so they say nothing.
-                tally.add(Verdict::Unknown(failure::ours(
-                    Reason::Unreachable,
-                    Stage::Connect,
-                )));
+                tally.not_asked();
                 break;
             }
             if let Some((kept, failure)) = known(walk, lane, hop, purpose) {
                 board.tried(&kept.remote, Some(&kept.achieved));
-                tally.add(Verdict::Unmet(failure));
+                let achieved = kept.achieved.level();
+                tally.add(failure::of_host(failure, required, achieved));
                 continue;
             }
             let opened = self.open(hop, purpose).await;
@@ -248,7 +267,7 @@ impl Deliverer {
             }
             Errand::Probe(_) => {
                 if kept.reaches(required) {
-                    board.met(&kept);
+                    board.met(&kept, walk.published);
                 }
                 kept.hang_up().await;
             }
@@ -268,8 +287,11 @@ impl Deliverer {
             return;
         };
         let kept = lane.kept.take_if(|kept| {
+            let vouched = walk.vouches(&kept.hop.host);
+            kept.regard(vouched);
             kept.is_fit()
                 && kept.fits(walk.route, method, walk.credentials)
+                && walk.published.admits(&kept.hop.host).is_ok()
                 && kept.reaches(required)
         });
         let Some(kept) = kept else { return };
@@ -304,12 +326,12 @@ async fn keep(lane: &mut Lane, after: Option<Box<Kept>>) {
     }
 }
 
-/// Why `cleartext` has no turn after `tls` was unmet; `None` if it has one.
-fn shut(walk: &Walk<'_>, has_tls: bool, reason: Reason) -> Option<Reason> {
-    match (has_tls, walk.credentials) {
-        (true, _) => Some(reason),
-        // Logging in takes authenticated TLS, so this could only fail.
-        (false, Some(_)) => Some(Reason::Shortfall),
-        (false, None) => None,
+/// Why `cleartext` has no turn to a domain that is remembered as encrypted; an
+/// exception that lets it is noted.
+fn bar(walk: &Walk<'_>) -> Option<Failure> {
+    if let Remembered::Waived(waiver) = walk.remembered {
+        walk.notes.waived(waiver);
     }
+    let barred = walk.remembered.forbids_cleartext();
+    barred.then(|| failure::ours(Reason::TlsRemembered, Stage::StartTls))
 }

@@ -17,8 +17,8 @@ use crate::types::{Achieved, Failure, Method, Required};
 pub struct Sighting {
     /// Where.
     pub address: SocketAddr,
-    /// Whether it is the second try, with less in its ClientHello.
-    pub conservative: bool,
+    /// What its ClientHello offered: less at each further try.
+    pub profile: Profile,
     /// The code of the greeting; `None`: none came.
     pub banner: Option<u16>,
     /// Whether EHLO offered STARTTLS; `None`: it did not come to that.
@@ -37,7 +37,7 @@ impl Sighting {
     pub(super) fn at(address: SocketAddr, profile: Profile) -> Self {
         Self {
             address,
-            conservative: profile == Profile::Conservative,
+            profile,
             banner: None,
             starttls: None,
             proof: None,
@@ -55,6 +55,8 @@ pub enum HostVerdict {
     Met,
     /// A definite no to the protection required.
     Unmet(Failure),
+    /// Less than the recipient's domain has published: nothing may go there.
+    Violated(Failure),
     /// Not reached, or no definite answer.
     Unknown(Failure),
     /// A permanent refusal that is not about protection.
@@ -68,6 +70,7 @@ impl From<Option<&Verdict>> for HostVerdict {
         match refusal.cloned() {
             None => Self::Met,
             Some(Verdict::Unmet(failure)) => Self::Unmet(failure),
+            Some(Verdict::Violated(failure)) => Self::Violated(failure),
             Some(Verdict::Unknown(failure)) => Self::Unknown(failure),
             Some(Verdict::Refused(failure)) => Self::Refused(failure),
             Some(Verdict::Absent(failure)) => Self::Absent(failure),

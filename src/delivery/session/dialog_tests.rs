@@ -80,7 +80,7 @@ fn permit() -> Permit {
 fn authenticated_permit() -> Permit {
     let facts = TlsFacts {
         version: "TLSv1.3".into(),
-        cipher: "TLS13_AES_128_GCM_SHA256".into(),
+        cipher: "TLS_AES_128_GCM_SHA256".into(),
         group: String::new(),
         certificate: None,
     };

@@ -149,6 +149,8 @@ async fn every_reason_makes_a_sentence() {
         TlsInterrupted,
         CertificateName,
         CertificateExpired,
+        CertificateNotYetValid,
+        PatienceOver,
         CertificateUntrusted,
         CertificateInvalid,
         Rejected,

@@ -161,12 +161,15 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
             fate,
             method: Some(Method::Tls),
             evidence: evidence.clone(),
+            waiting: crate::types::Waiting::default(),
         });
     Report {
         id: job.message.id,
         site: Some(Site::new(["mx.x.example"])),
         at: at("2026-11-22T08:05:00Z"),
         recipients: recipients.collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 

@@ -222,7 +222,7 @@ fn logged(fate: Fate, verdict: Verdict, state: State, addresses: bool) -> String
         evidence.achieved = Some(TlsLevel::Encrypted);
         evidence.tls = Some(TlsFacts {
             version: "TLSv1.3".into(),
-            cipher: "TLS13_AES_256_GCM_SHA384".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
             group: "X25519".into(),
             certificate: None,
         });
@@ -243,7 +243,7 @@ fn the_log_line_says_what_came_of_it_and_no_address() {
         logged(delivered(), Verdict::Delivered, State::Delivered, false),
         format!(
             "id={id} to_domain=x.example site=mx.x.example method=tls \
-             tls=TLSv1.3:TLS13_AES_256_GCM_SHA384:X25519:encrypted dsn=2.0.0 \
+             tls=TLSv1.3:TLS_AES_256_GCM_SHA384:X25519:encrypted dsn=2.0.0 \
              status=delivered attempts=3"
         )
     );

@@ -143,12 +143,15 @@ impl Scripted {
                 fate: one(place),
                 method: None,
                 evidence: Evidence::default(),
+                waiting: crate::types::Waiting::default(),
             });
         Report {
             id: job.message.id,
             site,
             at: self.clock.now(),
             recipients: recipients.collect(),
+            learnt: None,
+            waiver: None,
         }
     }
 }

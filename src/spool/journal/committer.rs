@@ -138,7 +138,7 @@ impl Committer {
             return group.into_iter().for_each(|job| refuse(job, &error));
         }
         let room = self.core.room();
-        let (staged, finished) = match self.stage(group, room) {
+        let (mut staged, finished) = match self.stage(group, room) {
             Ok(stage) => stage,
             Err((staged, error)) => {
                 self.head.discard();
@@ -156,7 +156,7 @@ impl Committer {
             return staged.into_iter().for_each(|s| s.fail(&error));
         }
         self.core.meters.flushed(begun.elapsed(), staged.len());
-        self.enter(finished, &staged);
+        self.enter(finished, &mut staged);
         let core = Arc::clone(&self.core);
         staged.into_iter().for_each(|s| s.succeed(&core));
         // Asking the system once a group is enough.
@@ -198,7 +198,7 @@ impl Committer {
     /// Enters in index and books what is durable in the journal. Where the index
     /// fails the answer is still yes: the journal has it, and the index will be
     /// made anew from it.
-    fn enter(&mut self, mut finished: Finished, staged: &[Staged]) {
+    fn enter(&mut self, mut finished: Finished, staged: &mut [Staged]) {
         let changes = std::mem::take(&mut finished.changes);
         let guard = self
             .core
@@ -232,7 +232,7 @@ impl Committer {
     /// Notes in index and books that the journal goes on in the new segment.
     fn enter_follow(&mut self) {
         match self.stage(Vec::new(), 0) {
-            Ok((_, finished)) => self.enter(finished, &[]),
+            Ok((_, finished)) => self.enter(finished, &mut []),
             Err((_, error)) => {
                 self.head.discard();
                 self.core.index_failed(error);

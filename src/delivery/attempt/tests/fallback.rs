@@ -75,10 +75,10 @@ async fn cleartext_on_a_definite_no_alone() {
         [(Method::Tls, Reason::NoStarttls)]
     );
 
-    // A handshake that is refused: cleartext, over a fresh connection.
+    // A handshake that is refused, by TLS 1.2 too: cleartext, over a fresh connection.
     let ca = Ca::new();
     let alert = "\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}\u{28}";
-    let mx = FarSide::new(ca.tls("mx1.b.example")).says("SHAKE", &[alert]);
+    let mx = FarSide::new(ca.tls("mx1.b.example")).says("SHAKE", &[alert, alert]);
     let world = World::new(ca, &[&mx]).methods(&["tls", "cleartext"]);
     let report = world.attempt(&["r"]).await;
     assert_eq!(fates(&report), ["delivered"]);
@@ -86,18 +86,18 @@ async fn cleartext_on_a_definite_no_alone() {
         evidence(&report).passed_over,
         [(Method::Tls, Reason::NoCommonTls)]
     );
-    assert_eq!((mx.connections(), mx.count("STARTTLS")), (2, 1));
+    assert_eq!((mx.connections(), mx.count("STARTTLS")), (3, 2));
 
     // 454, or a handshake that breaks off: no reason to step down.
     for (verb, replies, fate) in [
         (
             "STARTTLS",
-            ["454 later", "454 later"],
+            ["454 later", "454 later", "454 later"],
             "deferred starttls-refused 4.0.0",
         ),
         (
             "SHAKE",
-            ["CLOSE", "CLOSE"],
+            ["CLOSE", "CLOSE", "CLOSE"],
             "deferred tls-interrupted 4.7.5",
         ),
     ] {
@@ -193,7 +193,7 @@ async fn recipients_go_by_their_own_rules() {
             ..Conditions::default()
         },
         methods: Some(MethodsList::parse(&["tls", "cleartext"]).unwrap()),
-        tls_level: None,
+        ..Rule::default()
     });
     let report = world.attempt(&["strict", "lax", "other"]).await;
     let dropped = "dropped no-starttls 5.7.10";
@@ -205,13 +205,46 @@ async fn recipients_go_by_their_own_rules() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn e24_one_retry_with_a_smaller_hello() {
-    let ca = Ca::new();
-    let mx = FarSide::new(ca.tls("mx1.b.example")).says("SHAKE", &["STALL"]);
-    let report = World::new(ca, &[&mx]).attempt(&["r"]).await;
-    assert_eq!(fates(&report), ["delivered"]);
-    assert_eq!(evidence(&report).tls.as_ref().unwrap().version, "TLSv1.2");
-    assert_eq!(mx.connections(), 2);
+async fn e24_retries_with_less_in_the_hello() {
+    let alert = "\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}\u{28}";
+    for (says, version, connections) in [
+        // Too long for something on the way: TLS 1.3 still.
+        (&["STALL"][..], "TLSv1.3", 2),
+        (&["CLOSE"], "TLSv1.3", 2),
+        // TLS 1.3 is too much.
+        (&["CLOSE", "CLOSE"], "TLSv1.2", 3),
+        (&["STALL", "CLOSE"], "TLSv1.2", 3),
+        (&["STALL", alert], "TLSv1.2", 3),
+        // It says so: no definite no before TLS 1.2 was tried.
+        (&[alert], "TLSv1.2", 2),
+    ] {
+        let ca = Ca::new();
+        let mx = FarSide::new(ca.tls("mx1.b.example")).says("SHAKE", says);
+        let report = World::new(ca, &[&mx]).attempt(&["r"]).await;
+        assert_eq!(fates(&report), ["delivered"], "{says:?}");
+        let tls = evidence(&report).tls.as_ref().unwrap();
+        assert_eq!(tls.version, version, "{says:?}");
+        assert_eq!(mx.connections(), connections, "{says:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn e24_the_last_answer_counts() {
+    let alert = "\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}\u{28}";
+    for (says, fate) in [
+        (&[alert, alert][..], "bounced no-common-tls 5.7.6"),
+        (&[alert, "CLOSE"], "deferred tls-interrupted 4.7.5"),
+        (&["CLOSE", alert, "CLOSE"], "deferred tls-interrupted 4.7.5"),
+        (&["CLOSE", "CLOSE", alert], "bounced no-common-tls 5.7.6"),
+        (&["STALL", "STALL"], "deferred tls-interrupted 4.7.5"),
+    ] {
+        let ca = Ca::new();
+        let mx = FarSide::new(ca.tls("mx1.b.example")).says("SHAKE", says);
+        let report = World::new(ca, &[&mx]).attempt(&["r"]).await;
+        assert_eq!(fates(&report), [fate], "{says:?}");
+        assert_eq!(mx.connections(), says.len());
+        assert!(!mx.heard_any("MAIL"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

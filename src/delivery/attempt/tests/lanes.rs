@@ -34,8 +34,8 @@ async fn e27_a_kept_connection_needs_a_permit_for_this_message() {
             recipient: vec!["high@*".into()],
             ..Conditions::default()
         },
-        methods: None,
         tls_level: Some(TlsLevel::Authenticated),
+        ..Rule::default()
     });
     let (deliverer, _) = world.deliverer();
     let mut lane = Lane::default();
