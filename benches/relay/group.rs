@@ -6,6 +6,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How often, and how long apart, its removal is tried: a busy machine takes long to end all the
+/// processes of a server.
+const REMOVALS: u32 = 500;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// Groups so far: each has a name of its own, whether the one before is gone or not.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A group of its own for a server's processes; removed when dropped, after the server's end.
 pub(crate) struct Group(PathBuf);
@@ -19,7 +29,8 @@ impl Group {
             let place = fields.next()?;
             (fields.next()? == "cgroup2").then_some(place)
         })?;
-        let folder = Path::new(mount).join(format!("postern-bench-{}", std::process::id()));
+        let (pid, number) = (std::process::id(), MADE.fetch_add(1, Relaxed));
+        let folder = Path::new(mount).join(format!("postern-bench-{pid}-{number}"));
         fs::create_dir(&folder).ok()?;
         let group = Group(folder);
         for pid in pids {
@@ -39,12 +50,11 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A server's last processes may still be ending.
-        for _ in 0..100 {
+        for _ in 0..REMOVALS {
             if fs::remove_dir(&self.0).is_ok() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(REMOVAL_PAUSE);
         }
     }
 }
