@@ -81,12 +81,13 @@ impl Shrink {
         let until = Instant::now() + STEP;
         while Instant::now() < until {
             if !with_index(core, Index::copy_some)? {
-                self.change(core)?;
+                let held_up = self.change(core)?;
                 let folder = core.index_folder();
                 self.made = core.disk.open(&folder.join("db"), false)?.len()?;
                 tracing::info!(
                     before = length,
                     after = self.made,
+                    ?held_up,
                     "the index was made smaller"
                 );
                 return Ok(false);
@@ -95,8 +96,8 @@ impl Shrink {
         Ok(true)
     }
 
-    /// Puts the copy in the index's place.
-    fn change(&mut self, core: &Core) -> Result<(), Kept> {
+    /// Puts the copy in the index's place; gives how long all others had to wait.
+    fn change(&mut self, core: &Core) -> Result<Duration, Kept> {
         let (folder, next) = (core.index_folder(), next_folder(core));
         let old = folder.with_extension("old");
         clear(&old)?;
@@ -106,6 +107,7 @@ impl Shrink {
         }
         core.disk.sync_folder(&next)?;
         let mut slot = core.index.write().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
         let Some(index) = slot.take() else {
             return Err(IndexError::Damaged.into());
         };
@@ -138,8 +140,9 @@ impl Shrink {
             }
         }
         drop(slot);
+        let held_up = begun.elapsed();
         clear(&old)?;
-        Ok(())
+        Ok(held_up)
     }
 
     fn give_up(&mut self, core: &Core) {
