@@ -239,6 +239,9 @@ impl fmt::Display for Told<'_> {
                 write!(f, "\n  {what} {at}")?;
             }
         }
+        if let Some(sts) = &view.sts {
+            write!(f, "\n  MTA-STS policy {sts}")?;
+        }
         if let Some(e) = &view.exception {
             let (owner, made, until, reason) = (&e.owner, &e.made, &e.until, &e.reason);
             write!(

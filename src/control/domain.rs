@@ -55,6 +55,8 @@ pub struct DomainView {
     pub last_mail: Option<String>,
     /// When it was last probed.
     pub last_probe: Option<String>,
+    /// Its MTA-STS policy when it was last seen: mode and id.
+    pub sts: Option<String>,
     /// The operator's exception, if one is in force.
     pub exception: Option<ExceptionView>,
     /// Its hosts, by name.

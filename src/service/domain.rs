@@ -237,6 +237,7 @@ fn known(empty: DomainView, record: &DomainRecord, now: Timestamp) -> DomainView
         last_seen: moment(record.last_seen),
         last_mail: moment(record.last_mail),
         last_probe: moment(record.last_probe),
+        sts: record.sts.clone(),
         hosts: hosts.map(|(name, host)| host_view(name, host)).collect(),
         ..empty
     }

@@ -306,6 +306,7 @@ impl Domains {
             domain: domain.clone(),
             at: self.clock.now(),
             is_probe: true,
+            sts: None,
             hosts: Vec::new(),
         };
         self.learn(&learnt.unwrap_or(nothing));

@@ -16,6 +16,8 @@ pub struct Learnt {
     pub at: Timestamp,
     /// Whether it was only a look, and no mail.
     pub is_probe: bool,
+    /// The domain's MTA-STS policy at that time: mode and id, as in `enforce 2026`.
+    pub sts: Option<String>,
     /// Each connection, in the order made.
     pub hosts: Vec<HostSeen>,
 }

@@ -32,6 +32,8 @@ pub struct DomainRecord {
     pub last_mail: Timestamp,
     /// When it was last probed.
     pub last_probe: Timestamp,
+    /// Its MTA-STS policy when it was last seen: mode and id.
+    pub sts: Option<String>,
     /// Its hosts, by name.
     pub hosts: BTreeMap<String, HostRecord>,
 }
@@ -147,6 +149,9 @@ impl DomainRecord {
         match learnt.is_probe {
             true => self.last_probe = self.last_probe.max(now),
             false => self.last_mail = self.last_mail.max(now),
+        }
+        if !learnt.hosts.is_empty() {
+            self.sts.clone_from(&learnt.sts);
         }
         let mut turns = Vec::new();
         for seen in &learnt.hosts {

@@ -81,6 +81,7 @@ impl Scene {
             domain: domain("b.example"),
             at,
             is_probe: false,
+            sts: None,
             hosts: hosts.to_vec(),
         });
         let tell = |turn: &Turn| format!("{}: {}", turn.way.as_str(), turn.what);
@@ -273,6 +274,7 @@ fn hosts_and_domains_are_bounded_and_those_with_tls_stay() {
             domain: domain(&format!("d{n}.example")),
             at: day(2) + Duration::from_secs(n as u64),
             is_probe: false,
+            sts: None,
             hosts: vec![good("mx")],
         });
     }
@@ -288,6 +290,7 @@ fn who_is_active_and_longest_not_probed_comes_first() {
             domain: domain(name),
             at,
             is_probe,
+            sts: None,
             hosts: vec![good("mx")],
         });
     };

@@ -234,7 +234,7 @@ impl Deliverer {
             reports.extend(board.reports(&last));
         }
         let report = self.report(job, Some(route.site.clone()), reports);
-        let (learnt, waiver) = notes.into_learnt(&job.host, report.at, false);
+        let (learnt, waiver) = notes.into_learnt(&job.host, &published, report.at, false);
         Report {
             // A route's hosts are the operator's choice and say nothing of the domain.
             learnt: learnt.filter(|_| route.fixed.is_none()),

@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::watch::Sighting;
+use crate::assurance::Published;
 use crate::delivery::{Hop, failure};
 use crate::types::{Host, HostSeen, Learnt, Offer, Reason, Timestamp, TlsLevel, Waiver};
 
@@ -42,6 +43,7 @@ impl Notes {
     pub(super) fn into_learnt(
         self,
         host: &Host,
+        published: &Published,
         at: Timestamp,
         is_probe: bool,
     ) -> (Option<Learnt>, Option<Waiver>) {
@@ -58,6 +60,10 @@ impl Notes {
                 domain: domain.clone(),
                 at,
                 is_probe,
+                sts: published
+                    .sts
+                    .facts()
+                    .map(|facts| format!("{} {}", facts.mode.as_str(), facts.id)),
                 hosts,
             }),
             _ => None,

@@ -57,7 +57,7 @@ impl Deliverer {
         });
         let is_own = |route: &Route| route.fixed.is_none();
         let host = question.recipient.host();
-        let (learnt, _) = notes.into_learnt(host, self.clock.now(), true);
+        let (learnt, _) = notes.into_learnt(host, &explanation.published, self.clock.now(), true);
         let prospect = Prospect {
             learnt: learnt.filter(|_| explanation.route.as_ref().is_ok_and(is_own)),
             asked: watch.into_notes(),
