@@ -130,6 +130,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             change(&format!("{RELAY}{NET}"), "tls = \"required\"\n"),
         ),
         (
+            "listener.refuse_without_tls",
+            change(&format!("{RELAY}{NET}"), "refuse_without_tls = true\n"),
+        ),
+        (
             "listener.networks",
             [
                 format!("{RELAY}{NET}"),
@@ -237,6 +241,7 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("security", "security_patience = \"1h\""),
         ),
         ("security.observe", section("security", "observe = true")),
+        ("security.probe", section("security", "probe = false")),
         ("audit.keep", section("audit", "keep = \"30d\"")),
         ("dsn.cleartext", section("dsn", "cleartext = true")),
         (
@@ -252,6 +257,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
                 &format!("{RULE}{WHEN}"),
                 "methods = [\"tls\", \"cleartext\"]\n",
             ),
+        ),
+        (
+            "rule.refuse_without_tls",
+            change(&format!("{RULE}{WHEN}"), "refuse_without_tls = true\n"),
         ),
         (
             "rule.tls_level",
