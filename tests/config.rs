@@ -134,6 +134,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             change(&format!("{RELAY}{NET}"), "tls = \"required\"\n"),
         ),
         (
+            "listener.refuse_without_tls",
+            change(&format!("{RELAY}{NET}"), "refuse_without_tls = true\n"),
+        ),
+        (
             "listener.networks",
             [
                 format!("{RELAY}{NET}"),
