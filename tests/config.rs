@@ -126,10 +126,6 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             ],
         ),
         (
-            "listener.refuse_without_tls",
-            change(&format!("{RELAY}{NET}"), "refuse_without_tls = true\n"),
-        ),
-        (
             "listener.tls",
             change(&format!("{RELAY}{NET}"), "tls = \"required\"\n"),
         ),
