@@ -6,7 +6,7 @@
 //! ```text
 //!  ingress ─Ticket─► spool ─Job─► queue ─Job─► delivery ─Report─► outcome ─Settlement─► spool
 //!                                                │  asks
-//!                                   policy   dns   assurance
+//!                                   policy   dns   assurance   protect
 //! ```
 //!
 //! Each room's own page says what it owns and what always holds. Which room may
@@ -18,10 +18,12 @@ pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod dns;
+pub mod fetch;
 pub mod ingress;
 pub mod message;
 pub mod outcome;
 pub mod policy;
+pub mod protect;
 pub mod queue;
 pub mod service;
 pub mod spool;

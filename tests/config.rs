@@ -130,6 +130,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             change(&format!("{RELAY}{NET}"), "tls = \"required\"\n"),
         ),
         (
+            "listener.refuse_without_tls",
+            change(&format!("{RELAY}{NET}"), "refuse_without_tls = true\n"),
+        ),
+        (
             "listener.networks",
             [
                 format!("{RELAY}{NET}"),
@@ -188,6 +192,14 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("dns", "servers = [\"127.0.0.1:5353\", \"192.0.2.53\"]"),
         ),
         ("network.blocked", section("network", "blocked = []")),
+        (
+            "network.https_port",
+            section("network", "https_port = 8443"),
+        ),
+        (
+            "network.https_roots",
+            section("network", "https_roots = [\"ca.pem\"]"),
+        ),
         ("delivery.port", section("delivery", "port = 2525")),
         ("delivery.retry", section("delivery", "retry = [\"1m\"]")),
         ("delivery.expire", section("delivery", "expire = \"2d\"")),
@@ -229,6 +241,7 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("security", "security_patience = \"1h\""),
         ),
         ("security.observe", section("security", "observe = true")),
+        ("security.probe", section("security", "probe = false")),
         ("audit.keep", section("audit", "keep = \"30d\"")),
         ("dsn.cleartext", section("dsn", "cleartext = true")),
         (
@@ -244,6 +257,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
                 &format!("{RULE}{WHEN}"),
                 "methods = [\"tls\", \"cleartext\"]\n",
             ),
+        ),
+        (
+            "rule.refuse_without_tls",
+            change(&format!("{RULE}{WHEN}"), "refuse_without_tls = true\n"),
         ),
         (
             "rule.tls_level",
@@ -487,7 +504,7 @@ fn what_is_not_built_is_refused() {
         "[security]\nmethods = [\"tls\", \"pgp\"]\n",
         "[audit]\nkeep = \"12h\"\n",
         "[audit]\nkeep = \"forever\"\n",
-        "[network]\nhttps_port = 443\n",
+        "[network]\nhttps_port = 0\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.subject_contains = \"\"\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.header = \"X-Class\"\n",
         "[[rule]]\nname = \"a\"\nstrip_subject_tag = true\nwhen.account = \"x\"\n",

@@ -1,5 +1,8 @@
 //! The ingress over real sockets: what the session's own tests can't show.
 
+// Test code, though clippy knows only #[test] functions as such.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod ingress_support;
 
 use std::time::Duration;
@@ -7,6 +10,7 @@ use std::time::Duration;
 use ingress_support::*;
 use postern::ingress::accounts;
 use postern::sys::SystemEntropy;
+use postern_lab::{cases, lines, unescape};
 use rcgen::ExtendedKeyUsagePurpose;
 use tokio::time::{Instant, sleep};
 
@@ -264,50 +268,65 @@ async fn a_login_whose_client_has_gone_is_given_up() {
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
+/// `tests/dialogs/ingress-clock`: dialogs in which time passes.
 #[tokio::test(start_paused = true)]
-async fn i26_an_idle_client_gets_421_after_five_minutes() {
-    let server = Server::start(|_| ()).await;
-    let mut client = server.connect(SUBMISSION).await;
-    let begun = Instant::now();
-    assert!(client.reply().await.starts_with("421 4.4.2 "));
-    assert!(client.is_closed().await);
-    assert!(begun.elapsed() >= Duration::from_secs(300));
-
-    // Octets that are no command don't count.
-    let mut client = server.connect(SUBMISSION).await;
-    let begun = Instant::now();
-    for _ in 0..4 {
-        client.send("N").await;
-        sleep(Duration::from_secs(70)).await;
+async fn i26_every_slow_dialog_goes_as_its_file_says() {
+    for (name, text) in cases("ingress-clock", 5) {
+        println!("{name}");
+        play(&text).await;
     }
-    assert!(client.reply().await.starts_with("421 4.4.2 "));
-    assert!(begun.elapsed() < Duration::from_secs(310));
 }
 
-#[tokio::test(start_paused = true)]
-async fn i26_a_message_has_a_minimum_data_rate() {
+async fn play(text: &str) {
     let server = Server::start(|_| ()).await;
-    let mut client = server.connect(RELAY).await;
-    client.expect("EHLO me", "250").await;
-    client.envelope().await;
-    client.send("From: a@clinic.example\r\n\r\n").await;
-    for _ in 0..9 {
-        client.send("x\r\n").await;
-        sleep(Duration::from_secs(40)).await;
+    let begun = Instant::now();
+    let mut client = None;
+    for (word, rest) in lines(text) {
+        let listener = match rest {
+            "submission" => SUBMISSION,
+            _ => RELAY,
+        };
+        if word == "listener" {
+            client = Some(server.connect(listener).await);
+            continue;
+        }
+        let client = client.as_mut().expect("a listener first");
+        match word {
+            "C:" => client.send(unescape(rest) + "\r\n").await,
+            "C*" => drip(client, rest).await,
+            "S:" => {
+                let reply = client.reply().await;
+                assert!(reply.starts_with(rest), "expected {rest}, heard {reply}");
+            }
+            "=>" => expect(rest, &server, client, begun).await,
+            other => panic!("\"{other}\" begins no line of a dialog"),
+        }
     }
-    assert!(client.reply().await.starts_with("421 4.4.2 "));
-    assert!(server.messages().await.is_empty());
+}
 
-    // Slow, but not too slow.
-    let mut client = server.connect(RELAY).await;
-    client.expect("EHLO me", "250").await;
-    client.envelope().await;
-    for _ in 0..20 {
-        client.send(format!("{}\r\n", "x".repeat(30_000))).await;
-        sleep(Duration::from_secs(40)).await;
+/// `TIMES SECONDS OCTETS`: so often, with so long a pause behind each.
+async fn drip(client: &mut Client, line: &str) {
+    let mut words = line.splitn(3, ' ');
+    let mut number = || words.next().unwrap().parse().unwrap();
+    let (times, pause): (u64, u64) = (number(), number());
+    let octets = unescape(words.next().unwrap());
+    for _ in 0..times {
+        client.send(&octets).await;
+        sleep(Duration::from_secs(pause)).await;
     }
-    client.send(".\r\n").await;
-    assert!(client.reply().await.starts_with("250 "));
+}
+
+async fn expect(what: &str, server: &Server, client: &mut Client, begun: Instant) {
+    let (word, rest) = what.split_once(' ').unwrap();
+    let seconds = || Duration::from_secs(rest.parse().unwrap());
+    let holds = match word {
+        "closed" => client.is_closed().await.to_string() == rest,
+        "after" => begun.elapsed() >= seconds(),
+        "before" => begun.elapsed() < seconds(),
+        "messages" => server.messages().await.len().to_string() == rest,
+        other => panic!("\"{other}\" can't be expected"),
+    };
+    assert!(holds, "{what}, after {:?}", begun.elapsed());
 }
 
 #[tokio::test]

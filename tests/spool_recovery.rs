@@ -694,3 +694,60 @@ async fn a_segment_without_its_key_is_named_and_kept() {
     both.sort();
     assert_eq!(listed(&*opening.store).await, both);
 }
+
+/// Octets of the index's file.
+fn index_length(folder: &Path) -> u64 {
+    std::fs::metadata(folder.join("spool/index/db"))
+        .unwrap()
+        .len()
+}
+
+/// Much that came and went must not leave a large index behind; what is still there
+/// must be in the small one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_index_becomes_small_when_its_messages_have_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let opening = open(folder.path());
+    let store = opening.store;
+    let kept = fill(&*store, 20).await;
+    let addresses: Vec<String> = (0..1000).map(|n| format!("r{n}@x.example")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let all = |state: State, next| {
+        let one = |index| {
+            let mut change = change(index, state, next);
+            change.status.last_reply = Some("x".repeat(500));
+            change
+        };
+        (0..1000).map(one).collect::<Vec<_>>()
+    };
+    let mut ids = Vec::new();
+    for _ in 0..80 {
+        let id = accept(&*store, &addresses, b"x").await.unwrap().id;
+        let later = settlement(id, all(State::Queued, Some(at(5))));
+        store.settle(later).await.unwrap();
+        ids.push(id);
+    }
+    store.maintain().await;
+    let large = index_length(folder.path());
+    assert!(large > 32 << 20, "{large}");
+    for id in ids {
+        let done = settlement(id, all(State::Delivered, None));
+        store.settle(done).await.unwrap();
+    }
+    store.maintain().await;
+    let small = index_length(folder.path());
+    assert!(small < large / 3, "{large} {small}");
+    check(&*store, &kept).await;
+    // It is the index in earnest: what is entered now is there after a crash.
+    let more = accept(&*store, &["a@x.example"], b"more").await.unwrap().id;
+    store.maintain().await;
+    let copied = tempfile::tempdir().unwrap();
+    copy(folder.path(), copied.path());
+    // A copy of the index that was cut off is swept away.
+    std::fs::create_dir(copied.path().join("spool/index.next")).unwrap();
+    let again = open(copied.path());
+    assert_eq!(again.opened.rebuilt, None);
+    assert!(!copied.path().join("spool/index.next").exists());
+    assert_eq!(body_of(&*again.store, more).await, b"more");
+    assert_eq!(listed(&*again.store).await.len(), kept.len() + 1);
+}

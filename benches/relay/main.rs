@@ -11,14 +11,21 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod cases;
+mod contender;
+mod exim;
+mod group;
+mod growth;
 mod measure;
 mod message;
+mod opensmtpd;
 mod options;
+mod parts;
 mod postern;
 mod postfix;
 mod report;
 mod round;
 mod sink;
+mod soak;
 mod source;
 mod stream;
 
@@ -31,6 +38,8 @@ fn main() {
     match &options.command {
         Some(Command::Source(load)) => source::run(load),
         Some(Command::Sink(setup)) => sink::run(setup),
+        None if let Some(minutes) = options.soak => soak::run(&options, minutes),
+        None if options.growth => growth::run(&options),
         None => round::run_all(&options),
     }
 }

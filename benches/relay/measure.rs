@@ -50,7 +50,7 @@ fn written(pid: u32) -> Option<u64> {
 }
 
 /// The process and all its descendants.
-fn tree(root: u32) -> Vec<u32> {
+pub(crate) fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
@@ -121,4 +121,27 @@ pub(crate) fn flushes(folder: &Path) -> Option<u64> {
     })?;
     // The 19th field, since Linux 5.5 (Documentation/admin-guide/iostats.rst).
     line.split_whitespace().nth(18)?.parse().ok()
+}
+
+/// The memory that a process has now, and the most it ever had, in octets (VmRSS, VmHWM).
+pub(crate) fn resident(pid: u32) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let kib = |name| field(name).unwrap_or_default() * 1024;
+    (kib("VmRSS:"), kib("VmHWM:"))
+}
+
+/// Octets that a folder takes on the disk, with all below it.
+pub(crate) fn disk(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => disk(&entry.path()),
+        Ok(data) => data.blocks() * 512,
+        // Gone meanwhile.
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
 }

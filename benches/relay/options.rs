@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::message;
+
 /// Sends the same load through Postern and its peers, and prints what it took.
 #[derive(Debug, clap::Parser)]
 #[command(name = "relay")]
@@ -46,6 +48,34 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) binary: Option<PathBuf>,
 
+    /// Instead of the cases: how the queue grows, and shrinks again.
+    #[arg(long)]
+    pub(crate) growth: bool,
+
+    /// Messages that --growth queues; several may be given.
+    #[arg(long, default_values_t = [100_000, 1_000_000])]
+    pub(crate) queued: Vec<u64>,
+
+    /// Domains that --growth queues them for.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) domains: u64,
+
+    /// How often --growth fills and empties the queue.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) churn: u32,
+
+    /// Instead of the cases: mixed mail for so many minutes, with a kill -9 in each.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) soak: Option<u64>,
+
+    /// Messages a second that --soak sends.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rate: u64,
+
+    /// Where --soak writes what it sees each second; benches/relay/plot.py draws it.
+    #[arg(long, default_value = "target/soak.csv")]
+    pub(crate) csv: PathBuf,
+
     /// Keeps the servers' folders, which are named at the end.
     #[arg(long)]
     pub(crate) keep: bool,
@@ -55,10 +85,20 @@ pub(crate) struct Options {
     bench: bool,
 }
 
+impl Options {
+    /// The Postern that is measured.
+    pub(crate) fn postern(&self) -> PathBuf {
+        let built = || PathBuf::from(env!("CARGO_BIN_EXE_postern"));
+        self.binary.clone().unwrap_or_else(built)
+    }
+}
+
 /// Another mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Peer {
     Postfix,
+    Exim,
+    Opensmtpd,
 }
 
 /// The parts of the benchmark that are processes of their own.
@@ -97,6 +137,9 @@ pub(crate) struct Load {
     /// Domains that the messages go to in turn.
     #[arg(long)]
     pub(crate) sites: u64,
+    /// What the domains' names begin with.
+    #[arg(long, default_value = message::DOMAIN)]
+    pub(crate) domain: String,
     /// STARTTLS, trusting the roots in this file.
     #[arg(long)]
     pub(crate) roots: Option<PathBuf>,
@@ -119,10 +162,13 @@ pub(crate) struct Setup {
     /// Milliseconds before each answer.
     #[arg(long, default_value_t = 0)]
     pub(crate) delay: u64,
-    /// Of a hundred messages, how many get 451 at RCPT.
+    /// Of a hundred messages, how many get 451 at RCPT, until the sink is told to take all.
     #[arg(long, default_value_t = 0)]
     pub(crate) deferred: u64,
     /// Recipients of a message, to tell one copy from another.
     #[arg(long)]
     pub(crate) recipients: u64,
+    /// Does to each message what the soak has in mind for it.
+    #[arg(long)]
+    pub(crate) soak: bool,
 }

@@ -24,15 +24,18 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// The figure in the middle of each column, of several rounds.
-    pub(crate) fn median(rounds: &[Figures]) -> Figures {
+    /// The figure in the middle of each column, of several rounds; none without any.
+    pub(crate) fn median(rounds: &[Figures]) -> Option<Figures> {
+        if rounds.is_empty() {
+            return None;
+        }
         let of = |field: fn(&Figures) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(field).collect();
             values.sort_by(f64::total_cmp);
             let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
             f64::midpoint(values[low], values[high])
         };
-        Figures {
+        Some(Figures {
             accepted: of(|f| f.accepted),
             delivered: of(|f| f.delivered),
             p50: of(|f| f.p50),
@@ -42,7 +45,7 @@ impl Figures {
             memory: of(|f| f.memory),
             written: of(|f| f.written),
             flushes: of(|f| f.flushes),
-        }
+        })
     }
 }
 
@@ -66,6 +69,11 @@ pub(crate) fn line(case: &Case, server: &str, f: &Figures) -> String {
         f.written,
         f.flushes
     )
+}
+
+/// The line of a server that can't do a case.
+pub(crate) fn line_without(case: &Case, server: &str, why: &str) -> String {
+    format!("| {} | {server} | {why} | | | | | | | | |", case.name)
 }
 
 /// How Postern stands to a peer, in a sentence.

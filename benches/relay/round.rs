@@ -1,41 +1,22 @@
 //! One round: a server between source and sink, and what it took; and all rounds in their order.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
-use postern_lab::{Ca, Daemon};
+use postern_lab::Ca;
 
 use crate::cases::{CASES, Case};
-use crate::measure::{Memory, flushes, used};
-use crate::options::{Options, Peer};
-use crate::postfix::Postfix;
-use crate::report::{Figures, HEADINGS, line, ratio};
-use crate::sink::Taken;
-use crate::source::Sent;
+use crate::contender::{Contender, Server};
+use crate::group::Group;
+use crate::measure::{Memory, Used, flushes, tree, used};
+use crate::message;
+use crate::options::{Load, Options, Setup};
+use crate::parts::Sink;
+use crate::report::{Figures, HEADINGS, line, line_without, ratio};
 
 /// Where a domain's mail goes: the sink, at one of its loopback addresses.
 pub(crate) type Site = SocketAddr;
-
-/// A server with this name under test; without one the source sends to the sink itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contender {
-    Nobody,
-    Postern,
-    Peer(Peer),
-}
-
-impl Contender {
-    fn name(self) -> String {
-        match self {
-            Contender::Nobody => "(none)".to_owned(),
-            Contender::Postern => "Postern".to_owned(),
-            Contender::Peer(Peer::Postfix) => format!("Postfix {}", Postfix::version()),
-        }
-    }
-}
 
 /// Runs what the options ask for, and prints it.
 pub(crate) fn run_all(options: &Options) {
@@ -67,18 +48,28 @@ pub(crate) fn run_all(options: &Options) {
         let mut rounds = vec![Vec::new(); contenders.len()];
         for _ in 0..options.rounds.max(1) {
             for (contender, figures) in contenders.iter().zip(&mut rounds) {
-                figures.push(run(options, case, *contender));
+                if contender.cannot(case).is_none() {
+                    figures.push(run(options, case, *contender));
+                }
             }
         }
-        let medians: Vec<Figures> = rounds
+        let medians: Vec<Option<Figures>> = rounds
             .iter()
             .map(|rounds| Figures::median(rounds))
             .collect();
         for (contender, figures) in contenders.iter().zip(&medians) {
-            println!("{}", line(case, &contender.name(), figures));
+            match (figures, contender.cannot(case)) {
+                (Some(figures), _) => println!("{}", line(case, &contender.name(), figures)),
+                (None, why) => {
+                    let why = why.unwrap_or_default();
+                    println!("{}", line_without(case, &contender.name(), why));
+                }
+            }
         }
         for (contender, theirs) in contenders.iter().zip(&medians).skip(2) {
-            ratios.push(ratio(case, &contender.name(), &medians[1], theirs));
+            if let (Some(ours), Some(theirs)) = (&medians[1], theirs) {
+                ratios.push(ratio(case, &contender.name(), ours, theirs));
+            }
         }
     }
     println!();
@@ -87,17 +78,11 @@ pub(crate) fn run_all(options: &Options) {
     }
 }
 
+/// What was asked for, and on which machine.
 fn print_machine(options: &Options) {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model
-        .unwrap_or("unknown")
-        .trim_start_matches([' ', '\t', ':']);
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     println!(
-        "{cores} cores, {model}, Linux {}; {} messages in the base case, {} rounds, {}",
-        kernel.trim(),
+        "{}; {} messages in the base case, {} rounds, {}",
+        machine(),
         options.messages,
         options.rounds,
         if options.lockstep {
@@ -108,58 +93,16 @@ fn print_machine(options: &Options) {
     );
 }
 
-/// The server, while it runs.
-enum Server {
-    Postern(Box<Daemon>),
-    Postfix(Postfix),
-}
-
-impl Server {
-    fn start(
-        options: &Options,
-        ca: &Ca,
-        case: &Case,
-        contender: Contender,
-        listen: SocketAddr,
-        sites: &[Site],
-    ) -> Option<Server> {
-        let binary = options.binary.clone();
-        let binary = binary.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_postern")));
-        Some(match contender {
-            Contender::Nobody => return None,
-            Contender::Postern => Server::Postern(Box::new(crate::postern::start(
-                &binary, ca, case, listen, sites,
-            ))),
-            Contender::Peer(Peer::Postfix) => {
-                Server::Postfix(Postfix::start(ca, case, listen, sites, &options.postfix))
-            }
-        })
-    }
-
-    fn pid(&self) -> u32 {
-        match self {
-            Server::Postern(daemon) => daemon.pid().expect("the daemon is running"),
-            Server::Postfix(postfix) => postfix.pid(),
-        }
-    }
-
-    fn folder(&self) -> &Path {
-        match self {
-            Server::Postern(daemon) => daemon.dir(),
-            Server::Postfix(postfix) => postfix.folder.path(),
-        }
-    }
-
-    /// Leaves the folder behind, and says where.
-    fn keep(self) {
-        let kept = self.folder().with_extension("kept");
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(self.folder())
-            .arg(&kept)
-            .status();
-        println!("kept {}: {copied:?}", kept.display());
-    }
+/// The machine, in a few words.
+pub(crate) fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .unwrap_or("unknown")
+        .trim_start_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores, {model}, Linux {}", kernel.trim())
 }
 
 /// One case with one contender.
@@ -179,8 +122,15 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
     };
     let port = postern_lab::free_port();
     let mut sink = Sink::start(
-        case,
-        port,
+        &Setup {
+            bind: (Ipv4Addr::UNSPECIFIED, port).into(),
+            certificate: None,
+            key: None,
+            delay: case.delay,
+            deferred: case.deferred,
+            recipients: case.recipients,
+            soak: false,
+        },
         (case.tls_out || direct && case.tls_in).then_some(&identity),
     );
     let sites: Vec<Site> = (0..case.sites).map(|number| site(number, port)).collect();
@@ -193,7 +143,20 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
             listen
         };
         let roots = case.tls_in.then_some(roots.as_path());
-        send(options, case, to, roots, first, messages)
+        let load = Load {
+            to,
+            messages,
+            first,
+            size: case.size,
+            connections: case.connections,
+            per_connection: case.per_connection,
+            recipients: case.recipients,
+            sites: case.sites,
+            domain: message::DOMAIN.to_owned(),
+            roots: roots.map(Path::to_owned),
+            lockstep: options.lockstep,
+        };
+        load.send()
     };
     let messages = case.messages(options.messages);
     // Connections are open and code is warm before anything counts.
@@ -207,13 +170,16 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
         .map_or(folder.path(), Server::folder)
         .to_owned();
     let memory = Memory::watch(watched);
+    let group = server.as_ref().and_then(|_| Group::of(&tree(watched)));
+    let cpu_of = |used: Used| group.as_ref().and_then(Group::cpu).unwrap_or(used.cpu);
     let (before, sink_before, flushed) = (used(watched), used(sink.pid()), flushes(&place));
-    let own_before = used(std::process::id());
+    let (own_before, cpu_before) = (used(std::process::id()), cpu_of(before));
     let begun = Instant::now();
     let sent = source(warm, messages);
     let took = sink.wait(case.taken(0, warm + messages) * case.recipients);
     let seconds = (took - begun).as_secs_f64();
     let (after, sink_after) = (used(watched), used(sink.pid()));
+    let cpu = cpu_of(after) - cpu_before;
     assert_eq!(
         (sent.accepted, sent.refused),
         (messages, 0),
@@ -231,7 +197,7 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
         delivered: case.taken(warm, messages) as f64 / seconds,
         p50: sent.p50,
         p99: sent.p99,
-        cpu: server.as_ref().map_or(0.0, |_| after.cpu - before.cpu) / thousands,
+        cpu: server.as_ref().map_or(0.0, |_| cpu) / thousands,
         cpu_load: (sink_cpu + source_cpu) / thousands,
         memory: memory.peak() as f64 / 1024.0,
         written: server
@@ -251,117 +217,7 @@ fn run(options: &Options, case: &Case, contender: Contender) -> Figures {
 }
 
 /// The sink's address for a domain: each its own, so that each is a site of its own.
-fn site(number: u64, port: u16) -> Site {
+pub(crate) fn site(number: u64, port: u16) -> Site {
     let [.., high, low] = number.to_be_bytes();
     SocketAddr::from(([127, 1, high, low], port))
-}
-
-/// Runs a source to its end.
-fn send(
-    options: &Options,
-    case: &Case,
-    to: SocketAddr,
-    roots: Option<&Path>,
-    first: u64,
-    messages: u64,
-) -> Sent {
-    let mut command = own(["source"]);
-    command
-        .args(["--to", &to.to_string()])
-        .args(["--messages", &messages.to_string()])
-        .args(["--first", &first.to_string()])
-        .args(["--size", &case.size.to_string()])
-        .args(["--connections", &case.connections.to_string()])
-        .args(["--per-connection", &case.per_connection.to_string()])
-        .args(["--recipients", &case.recipients.to_string()])
-        .args(["--sites", &case.sites.to_string()]);
-    if let Some(roots) = roots {
-        command.arg("--roots").arg(roots);
-    }
-    if options.lockstep {
-        command.arg("--lockstep");
-    }
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.expect("the source can be run");
-    serde_json::from_slice(&output.stdout).expect("the source prints its figures")
-}
-
-/// This program again, as a part of itself.
-fn own<const N: usize>(args: [&str; N]) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-    command.args(args);
-    command
-}
-
-/// The sink while it runs.
-struct Sink {
-    child: Child,
-    ask: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Sink {
-    fn start(case: &Case, port: u16, identity: Option<&postern_lab::IdentityFiles>) -> Sink {
-        let mut command = own(["sink"]);
-        command
-            .args(["--bind", &format!("0.0.0.0:{port}")])
-            .args(["--delay", &case.delay.to_string()])
-            .args(["--deferred", &case.deferred.to_string()])
-            .args(["--recipients", &case.recipients.to_string()]);
-        if let Some(identity) = identity {
-            command.arg("--certificate").arg(&identity.certificate);
-            command.arg("--key").arg(&identity.private_key);
-        }
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("the sink can be run");
-        let ask = child.stdin.take().expect("its stdin is a pipe");
-        let answers = BufReader::new(child.stdout.take().expect("its stdout is a pipe"));
-        let sink = Sink {
-            child,
-            ask,
-            answers,
-        };
-        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        sink
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn taken(&mut self) -> Taken {
-        self.ask.write_all(b"\n").expect("the sink listens");
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the sink answers");
-        serde_json::from_str(&line).expect("the sink tells its figures")
-    }
-
-    /// Waits until so many copies have come, as long as any come; gives when the last was seen.
-    fn wait(&mut self, copies: u64) -> Instant {
-        let (mut last, mut since) = (Taken::default(), Instant::now());
-        loop {
-            let taken = self.taken();
-            if taken != last {
-                (last, since) = (taken, Instant::now());
-            }
-            if taken.copies >= copies {
-                return since;
-            }
-            assert!(
-                since.elapsed() < Duration::from_secs(60),
-                "{} of {copies} copies have come, and none for a minute: {taken:?}",
-                taken.copies
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

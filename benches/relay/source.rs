@@ -5,13 +5,15 @@
 //! its code. Prints one line of JSON at its end.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 use crate::message;
@@ -32,10 +34,19 @@ pub(crate) struct Sent {
     pub(crate) p99: f64,
 }
 
+/// How often a connection is tried at most, how long it may take to be greeted, and the pause
+/// before the next try.
+const OPENINGS: u32 = 100;
+const OPENING_MAX: Duration = Duration::from_secs(2);
+const OPENING_PAUSE: Duration = Duration::from_millis(50);
+/// How many are opened at once where each is kept: OpenSMTPD listens with a backlog of five, and
+/// what the system drops behind that (with SYN cookies) waits for a greeting for ever.
+const OPENING_TOGETHER: usize = 4;
+
 /// One process's work: sends, and prints a [`Sent`] as JSON.
 pub(crate) fn run(load: &Load) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .expect("a runtime can be built");
     let sent = runtime.block_on(send(load.clone()));
@@ -48,6 +59,7 @@ struct Shared {
     next: AtomicU64,
     text: Vec<u8>,
     tls: Option<TlsConnector>,
+    opening: Semaphore,
 }
 
 async fn send(load: Load) -> Sent {
@@ -55,6 +67,7 @@ async fn send(load: Load) -> Sent {
         next: AtomicU64::new(load.first),
         text: message::text(load.size),
         tls: load.roots.as_deref().map(connector),
+        opening: Semaphore::new(OPENING_TOGETHER),
         load,
     });
     let begun = Instant::now();
@@ -87,7 +100,7 @@ async fn connection(shared: Arc<Shared>) -> Vec<u32> {
     let end = shared.load.first + shared.load.messages;
     let mut next = shared.next.fetch_add(1, Relaxed);
     while next < end {
-        let Ok(mut session) = Session::open(&shared).await else {
+        let Some(mut session) = Session::open_at_last(&shared).await else {
             next = shared.next.fetch_add(1, Relaxed);
             continue;
         };
@@ -103,36 +116,62 @@ async fn connection(shared: Arc<Shared>) -> Vec<u32> {
                 Err(_) => break,
             }
         }
-        let _ = session.stream.write_all(b"QUIT\r\n").await;
-        let _ = session.replies(1).await;
+        session.end().await;
     }
     times
 }
 
 /// An open connection, greeted.
-struct Session {
+pub(crate) struct Session {
     stream: Box<dyn Stream>,
     input: Vec<u8>,
     commands: Vec<u8>,
+    /// The server lets commands be pipelined, and so does the load.
+    pipelines: bool,
 }
 
 impl Session {
-    async fn open(shared: &Shared) -> std::io::Result<Session> {
-        let stream = TcpStream::connect(shared.load.to).await?;
+    /// Opens one; a server that has too many at this moment is asked again for a while, as any
+    /// client would.
+    async fn open_at_last(shared: &Shared) -> Option<Session> {
+        let _turn = match shared.load.per_connection {
+            0 => shared.opening.acquire().await.ok(),
+            _ => None,
+        };
+        for _ in 0..OPENINGS {
+            let opening = Session::open(shared.load.to, shared.tls.as_ref());
+            match tokio::time::timeout(OPENING_MAX, opening).await {
+                Ok(Ok(session)) => return Some(session),
+                _ => tokio::time::sleep(OPENING_PAUSE).await,
+            }
+        }
+        None
+    }
+
+    /// Connects and is greeted, with STARTTLS where there is a connector for it.
+    pub(crate) async fn open(
+        to: SocketAddr,
+        tls: Option<&TlsConnector>,
+    ) -> std::io::Result<Session> {
+        let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
         let mut session = Session {
             stream: Box::new(stream),
             input: Vec::with_capacity(16 << 10),
             commands: Vec::new(),
+            pipelines: false,
         };
         session.replies(1).await?;
         session.say(b"EHLO source.bench.example\r\n").await?;
-        if let Some(tls) = &shared.tls {
+        if let Some(tls) = tls {
             session.say(b"STARTTLS\r\n").await?;
             let stream = tls.connect(server_name(), session.stream).await?;
             session.stream = Box::new(stream);
             session.say(b"EHLO source.bench.example\r\n").await?;
         }
+        // The last thing it read is the reply to EHLO.
+        let offered = memchr::memmem::find(&session.input, b"PIPELINING").is_some();
+        session.pipelines = offered;
         Ok(session)
     }
 
@@ -141,34 +180,55 @@ impl Session {
         self.replies(1).await
     }
 
-    /// Sends one message; whether it was accepted.
+    /// Says goodbye.
+    pub(crate) async fn end(mut self) {
+        let _ = self.stream.write_all(b"QUIT\r\n").await;
+        let _ = self.replies(1).await;
+    }
+
+    /// Sends one message of the load; whether it was accepted.
     async fn message(&mut self, shared: &Shared, id: u64) -> std::io::Result<bool> {
         let load = &shared.load;
+        let domain = message::domain(&load.domain, id % load.sites);
+        let recipients = (0..load.recipients).map(|n| message::recipient(id, n, &domain));
+        self.send(recipients, &shared.text, load.lockstep).await
+    }
+
+    /// Sends a message; whether it was accepted.
+    ///
+    /// # Errors
+    /// Those of the connection, and a no before the message.
+    pub(crate) async fn send(
+        &mut self,
+        recipients: impl Iterator<Item = String>,
+        text: &[u8],
+        lockstep: bool,
+    ) -> std::io::Result<bool> {
         self.commands.clear();
         self.commands
             .extend_from_slice(b"MAIL FROM:<load@clinic.example>\r\n");
-        for n in 0..load.recipients {
-            let address = message::recipient(id, n, load.sites);
+        let mut replies = 2;
+        for address in recipients {
             write!(self.commands, "RCPT TO:<{address}>\r\n")?;
+            replies += 1;
         }
         self.commands.extend_from_slice(b"DATA\r\n");
         let commands = std::mem::take(&mut self.commands);
-        let ready = if load.lockstep {
+        let ready = if self.pipelines && !lockstep {
+            self.stream.write_all(&commands).await?;
+            self.replies(replies).await?
+        } else {
             let mut ready = true;
             for line in commands.split_inclusive(|octet| *octet == b'\n') {
                 ready &= self.say(line).await?;
             }
             ready
-        } else {
-            self.stream.write_all(&commands).await?;
-            let replies = usize::try_from(load.recipients).expect("recipients are few") + 2;
-            self.replies(replies).await?
         };
         self.commands = commands;
         if !ready {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
-        self.content(&shared.text).await?;
+        self.content(text).await?;
         self.replies(1).await
     }
 

@@ -33,6 +33,8 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "account" -d 'Add, l
 complete -c postern -n "__fish_postern_needs_command" -f -a "queue" -d 'Look at messages that wait for delivery, and take them in hand'
 complete -c postern -n "__fish_postern_needs_command" -f -a "audit" -d 'Look up how messages were protected and what became of them'
 complete -c postern -n "__fish_postern_needs_command" -f -a "spool" -d 'Check, export, import the stored mail, and change its master key'
+complete -c postern -n "__fish_postern_needs_command" -f -a "key" -d 'Add, list, remove, look up and approve recipients\' certificates'
+complete -c postern -n "__fish_postern_needs_command" -f -a "domain" -d 'Look at what is remembered of recipients\' domains, and make exceptions'
 complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_needs_command" -f -a "test" -d 'Send one harmless message, and tell what becomes of it'
@@ -170,6 +172,48 @@ complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l new-key -d 'Take the new key from this file, or write it there if there is none; needed where the master key is a credential of systemd\'s' -r -F
 complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand spool; and __fish_seen_subcommand_from rotate-key" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -f -a "add" -d 'Add a recipient\'s certificate, or what is new in one'
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -f -a "list" -d 'List all certificates, and what keeps each from being used'
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -f -a "remove" -d 'Forget a certificate'
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -f -a "find" -d 'Tell which certificate would be used for an address, and why not others'
+complete -c postern -n "__fish_postern_using_subcommand key; and not __fish_seen_subcommand_from add list remove find approve" -f -a "approve" -d 'Approve a certificate that was found: one that changed comes into use'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from add" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from approve" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from approve" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -f -a "list" -d 'Every domain that is remembered, or has an exception'
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -f -a "show" -d 'What is remembered of one domain'
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -f -a "probe" -d 'Have the daemon look at a domain\'s hosts now, without sending; exit 0 if mail would be delivered, 1 if not'
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -f -a "allow" -d 'Let a domain that did TLS before have cleartext for a while, where a rule allows cleartext at all'
+complete -c postern -n "__fish_postern_using_subcommand domain; and not __fish_seen_subcommand_from list show probe allow forget" -f -a "forget" -d 'Forget what is remembered of a domain, and take its exception back'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from probe" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from probe" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from probe" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from allow" -l until -d 'Until when: a time, or how long from now (14d); a year at most' -r
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from allow" -l reason -d 'Why; it is shown wherever the exception is' -r
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from allow" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from allow" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from allow" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from forget" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand domain; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen_subcommand_from level" -f -a "level" -d 'Change the level of the running daemon'

@@ -7,12 +7,16 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use postern::assurance::sts::{Policy, find_record, parse_record};
 use postern::ingress::accounts::Account;
 use postern::ingress::admission::SenderPattern;
 use postern::ingress::auth::Verdict;
-use postern::ingress::session::{Action, Answer, Rules, Secured, Session};
+use postern::ingress::session::{Action, Answer, Rules, Secured, Session, Sight};
 use postern::ingress::{Limits, Listener, ListenerKind};
 use postern::message::{self, HeaderCollector, TraceContext};
+use postern::protect;
+use postern::protect::keys::{AnyCertificate, Terms, Trust};
+use postern::protect::smime::Authorities;
 use postern::types::{Domain, Host, Mailbox, Protocol, QueueId, Timestamp};
 use postern::wire::{
     Command, CommandLines, DataDecoder, DataEncoder, LineKind, Reply, ReplyReader,
@@ -22,7 +26,7 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 11] = [
+pub const CASES: [Case; 15] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
@@ -34,6 +38,10 @@ pub const CASES: [Case; 11] = [
     ("submission_session", submission_session),
     ("client_session", client_session),
     ("records", records),
+    ("sts_record", sts_record),
+    ("sts_policy", sts_policy),
+    ("keys", keys),
+    ("wrapping", wrapping),
 ];
 
 const CLIENT: [u8; 4] = [192, 0, 2, 7];
@@ -322,6 +330,7 @@ fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told 
         require_both: false,
         client_roots: vec![],
         sender_domains: vec![clinic],
+        refuse_without_tls: false,
     };
     let rules = Rules {
         hostname: Domain::parse("relay.example").expect("a domain"),
@@ -334,6 +343,7 @@ fn session(kind: ListenerKind, pieces: &mut dyn Iterator<Item = &[u8]>) -> Told 
             ..Limits::default()
         },
         wanted: Arc::default(),
+        foresight: Sight::default(),
     };
     let mut session = Session::new(Arc::new(rules), CLIENT.into(), None);
     let (mut told, mut body) = (Told::default(), Vec::new());
@@ -506,4 +516,103 @@ fn segment(octets: &[u8]) {
     assert_eq!(end, length);
     let sound: Vec<_> = found.into_iter().filter(|(_, sound)| *sound).collect();
     assert!(is_imitated || sound == whole, "{sound:?} for {whole:?}");
+}
+
+/// A record that is read has an id that fits; alone among others it is found, beside
+/// itself it is not.
+pub fn sts_record(octets: &[u8]) {
+    let Some(id) = parse_record(octets) else {
+        assert_eq!(find_record([octets]), None);
+        return;
+    };
+    let text = id.as_str();
+    assert!((1..=32).contains(&text.len()) && text.bytes().all(|o| o.is_ascii_alphanumeric()));
+    assert_eq!(find_record([&b"other"[..], octets]), Some(id));
+    assert_eq!(find_record([octets, octets]), None);
+}
+
+/// A policy that is read is bounded, lists the hosts that it names, and reads the same
+/// when it is written anew.
+pub fn sts_policy(octets: &[u8]) {
+    let Ok(policy) = Policy::parse(octets) else {
+        return;
+    };
+    assert!(policy.mx.len() <= 128 && policy.max_age.as_secs() <= 31_557_600);
+    let mut text = format!(
+        "version: STSv1\r\nmode: {}\r\nmax_age: {}\r\n",
+        policy.mode.as_str(),
+        policy.max_age.as_secs()
+    );
+    for pattern in &policy.mx {
+        text += &format!("mx: {pattern}\r\n");
+        let name = pattern.to_string();
+        // A label more may make the name too long to be one.
+        if let Ok(host) = Domain::parse(&name.replace('*', "a")) {
+            assert!(policy.lists(&host), "{name}");
+        }
+        if let (Some(below), true) = (name.strip_prefix("*."), policy.mx.len() == 1) {
+            if let Ok(domain) = Domain::parse(below) {
+                assert!(!policy.lists(&domain), "{name}");
+            }
+            if let Ok(deep) = Domain::parse(&format!("a.b.{below}")) {
+                assert!(!policy.lists(&deep), "{name}");
+            }
+        }
+    }
+    assert_eq!(Policy::parse(text.as_bytes()), Ok(policy));
+}
+
+/// A certificate that was read can be looked at, and written and read again; one
+/// that is not valid at all times is refused at some.
+pub fn keys(octets: &[u8]) {
+    let Ok(read) = AnyCertificate::read(octets) else {
+        return;
+    };
+    let authorities = Authorities::default();
+    for certificate in &read {
+        assert!(!certificate.addresses().is_empty() && !certificate.fingerprint().is_empty());
+        let text = match certificate {
+            AnyCertificate::OpenPgp(one) => one.to_armored(),
+            AnyCertificate::X509(one) => one.to_pem(),
+        };
+        let again = AnyCertificate::read(&text.expect("it can be written"));
+        let again = again.expect("and read again");
+        assert_eq!(again[0].fingerprint(), certificate.fingerprint());
+        for micros in [0, 1_800_000_000_000_000, i64::MAX] {
+            let terms = Terms {
+                least: Trust::Manual,
+                authorities: &authorities,
+                now: Timestamp::from_micros(micros),
+            };
+            for address in certificate.addresses() {
+                let _ = certificate.usable_for(&address, true, &terms);
+            }
+            let _ = certificate.expires(terms.now);
+        }
+        let _ = (certificate.algorithm(), certificate.created());
+    }
+}
+
+/// Whatever a message is like: its body goes in whole, and outside stand only
+/// fields that may.
+pub fn wrapping(octets: &[u8]) {
+    let Some((outer, inner, body)) = protect::fuzzing::wrap(octets) else {
+        return;
+    };
+    assert!(octets.ends_with(&body) && inner.ends_with(b"\r\n\r\n"));
+    assert!(outer.is_empty() || outer.ends_with(b"\n"));
+    let mut covered = 0;
+    for field in message::fields(&outer) {
+        covered += field.range.len();
+        let name = field.name.to_ascii_lowercase();
+        assert!(!name.starts_with("content-") && !name.starts_with("x-mailer"));
+        assert!(name != "bcc" && name != "hp-outer" && name != "mime-version");
+        assert!(name != "subject" || field.value == b" [...]\r\n");
+    }
+    assert_eq!(covered, outer.len(), "fields and nothing else");
+    let first = message::fields(&inner).next();
+    assert!(first.is_some(), "a reader finds fields inside");
+    for field in message::fields(&inner) {
+        assert!(!field.is("Bcc") && !field.is("Received"));
+    }
 }

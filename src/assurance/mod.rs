@@ -3,46 +3,25 @@
 //! Owns the sources of [`Required`] and the one step from a handshake to
 //! [`Achieved`]. Holds always: sources are combined by maximum, so that none
 //! lowers another (design section 2); an identity counts as proven only with
-//! chain, name and signature; no I/O. Called by `delivery` at each attempt.
+//! chain, name and signature; no I/O but in `sts`, which finds out what a domain
+//! publishes. Called by `delivery` at each attempt.
+
+mod published;
+pub mod sts;
+
+pub use published::Published;
+
+mod memory;
+
+pub use memory::{
+    Better, Counts, DomainRecord, ExceptionError, Exceptions, HostRecord, LAPSE, NoMemory,
+    PLAIN_LAPSE, Remembers, TlsMemory, Turn,
+};
 
 use crate::tls::Proof;
 use crate::types::{
-    Achieved, AuthenticatedBy, BelowFloor, Demand, Host, Method, Reason, Required, TlsLevel,
+    Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,
 };
-
-/// What the recipient's domain publishes about the protection of its mail; DANE
-/// will stand here beside it. It belongs to the domain, not to the site that
-/// serves it, and a fixed route leaves none of it (design section 3.4).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Published {}
-
-impl Published {
-    /// Nothing that binds.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self {}
-    }
-
-    /// What the transport must prove for its sake.
-    #[must_use]
-    pub fn required(&self) -> Required {
-        Required::nothing()
-    }
-
-    /// Whether it lets mail go to this host at all.
-    ///
-    /// # Errors
-    /// Why not: mail to the domain must not even begin with this host.
-    pub fn admits(&self, _host: &Host) -> Result<(), Reason> {
-        Ok(())
-    }
-
-    /// What it makes of the name of a host, found by unsigned DNS.
-    #[must_use]
-    pub fn vouches(&self, _host: &Host) -> AuthenticatedBy {
-        AuthenticatedBy::PkixUnsignedMx
-    }
-}
 
 /// What asks for protection in one attempt. What a message asks for (REQUIRETLS)
 /// will stand here as a field of its own, beside what the domain publishes, what

@@ -71,6 +71,30 @@ pub(super) fn export(config: &Config, to: &mut dyn Write) -> Result<Option<Expor
     }
 }
 
+/// As [`try_ask`], and `None` without a word where no daemon answers.
+pub(super) fn ask_quietly(config: &Config, request: &Request) -> Option<Answer> {
+    exchange(config, request).ok()
+}
+
+/// Asks the daemon if one runs; `None` without a word if none does. What goes wrong
+/// else is told to the user here.
+///
+/// # Errors
+/// How to exit.
+pub(super) fn ask_if_running(config: &Config, request: &Request) -> Result<Option<Answer>, Exit> {
+    match exchange(config, request) {
+        Ok(Answer::Failed { error }) => {
+            output::complain(error);
+            Err(Exit::Failed)
+        }
+        Ok(answer) => Ok(Some(answer)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(e) => Err(not_asked(config, &e)),
+    }
+}
+
 fn not_asked(config: &Config, e: &io::Error) -> Exit {
     let socket = config.control.display();
     let advice = match e.kind() {
@@ -112,6 +136,16 @@ fn copy_frames(from: &mut impl Read, to: &mut dyn Write) -> Result<(), Exit> {
             output::complain(format_args!("the export can't be written: {e}"));
             Exit::Failed
         })?;
+    }
+}
+
+/// What a daemon that can be asked keeps of a domain's MTA-STS policy; `None`: none
+/// can be asked, which is no fault.
+pub(super) fn kept_policy(config: &Config, domain: &str) -> Option<Option<String>> {
+    let domain = domain.to_owned();
+    match exchange(config, &Request::StsPolicy { domain }) {
+        Ok(Answer::StsPolicy { kept }) => Some(kept),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Exit, output};
+use super::{Exit, daemon, domain, output};
 use crate::config::Config;
 use crate::service;
 use crate::types::Mailbox;
@@ -52,7 +52,10 @@ impl Explain {
             listener: self.listener,
             content: Some(content),
         };
-        let story = match service::explain(config, &question, self.probe) {
+        let name = question.recipient.host().to_string();
+        let kept = daemon::kept_policy(config, &name);
+        let told = domain::told(config, &question.recipient);
+        let story = match service::explain(config, &question, kept, told.as_ref(), self.probe) {
             Ok(story) => story,
             Err(e) => {
                 output::complain(e);

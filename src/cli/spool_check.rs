@@ -107,6 +107,10 @@ fn advise(checked: &SpoolChecked) {
         output::say("well");
         return;
     }
+    if checked.index.state == "unknown" && checked.damaged.is_empty() {
+        output::say("no damage in the journal; the index was not looked at");
+        return;
+    }
     let mut would = vec!["make the index anew from the journal"];
     if !checked.damaged.is_empty() {
         would.push("copy the damaged records to spool/damaged and pass over them");

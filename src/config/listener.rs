@@ -61,6 +61,7 @@ fn default_listener() -> Listener {
         require_both: false,
         client_roots: Vec::new(),
         sender_domains: Vec::new(),
+        refuse_without_tls: false,
     }
 }
 
@@ -132,6 +133,7 @@ fn read_listener(section: &Section<'_, '_, '_>) -> Option<Listener> {
         sender_domains: section
             .list("sender_domains", Domain::parse)
             .unwrap_or_default(),
+        refuse_without_tls: section.flag("refuse_without_tls").unwrap_or(false),
     };
     check_kind(section, &listener);
     section.finish();

@@ -15,6 +15,7 @@ use toml::de::DeTable;
 
 use crate::delivery;
 use crate::dns;
+use crate::fetch;
 use crate::ingress;
 use crate::outcome;
 use crate::policy;
@@ -65,6 +66,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// Whom to ask.
     pub dns: dns::Settings,
+    /// How HTTPS is spoken.
+    pub fetch: fetch::Settings,
     /// How hosts are found and reached.
     pub delivery: delivery::Settings,
     /// When attempts are made.
@@ -157,7 +160,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
     let policy = rule::read(top);
     ingress.wanted = policy.wanted();
     let spool = read_spool(top, &common, ingress.limits.message_size);
-    let (delivery, queue) = routing::read(top, &common, &ingress.listeners);
+    let (delivery, fetch, queue) = routing::read(top, &common, &ingress.listeners);
     let outcome = outcome::Settings {
         hostname: common.hostname.clone(),
         postmaster: common.postmaster.clone(),
@@ -179,6 +182,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         ingress,
         spool,
         dns: read_dns(top),
+        fetch,
         delivery,
         queue,
         outcome,

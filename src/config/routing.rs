@@ -3,12 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::listener::parse_network;
 use super::reader::Section;
 use super::{Common, word};
 use crate::delivery::{self, BLOCKED, Credentials, Prefer, RouteSettings};
+use crate::fetch;
 use crate::ingress::Listener;
 use crate::queue;
 use crate::types::units::parse_duration;
@@ -18,7 +17,8 @@ pub(super) fn read(
     top: &Section<'_, '_, '_>,
     common: &Common,
     listeners: &[Listener],
-) -> (delivery::Settings, queue::Settings) {
+) -> (delivery::Settings, fetch::Settings, queue::Settings) {
+    let fetch = read_network(top);
     let section = top.section("delivery");
     let queue = read_queue(&section);
     let port = section.number("port", 1..=65_535).unwrap_or(25);
@@ -42,7 +42,7 @@ pub(super) fn read(
         port: u16::try_from(port).unwrap_or(25),
         sources: sources.unwrap_or_default(),
         prefer: prefer.unwrap_or_default(),
-        blocked: read_network(top),
+        blocked: fetch.blocked.clone(),
         own_addresses: listeners.iter().map(|l| l.address).collect(),
         routes: top
             .sections("route")
@@ -51,7 +51,7 @@ pub(super) fn read(
             .collect(),
         roots: read_trust(top),
     };
-    (delivery, queue)
+    (delivery, fetch, queue)
 }
 
 fn read_queue(section: &Section<'_, '_, '_>) -> queue::Settings {
@@ -77,11 +77,19 @@ fn read_queue(section: &Section<'_, '_, '_>) -> queue::Settings {
     }
 }
 
-fn read_network(top: &Section<'_, '_, '_>) -> Vec<IpNet> {
+/// What holds for mail and HTTPS alike, and for HTTPS alone.
+fn read_network(top: &Section<'_, '_, '_>) -> fetch::Settings {
     let section = top.section("network");
     let blocked = section.list("blocked", parse_network);
+    let port = section.number("https_port", 1..=65_535).unwrap_or(443);
+    let roots = section.paths("https_roots");
     section.finish();
-    blocked.unwrap_or_else(|| BLOCKED.iter().filter_map(|net| net.parse().ok()).collect())
+    fetch::Settings {
+        port: u16::try_from(port).unwrap_or(443),
+        roots: roots.unwrap_or_default(),
+        blocked: blocked
+            .unwrap_or_else(|| BLOCKED.iter().filter_map(|net| net.parse().ok()).collect()),
+    }
 }
 
 fn read_trust(top: &Section<'_, '_, '_>) -> Vec<std::path::PathBuf> {

@@ -15,6 +15,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
     let given = Given::read(&section);
     let observe = section.flag("observe").unwrap_or(false);
+    let probe = section.flag("probe").unwrap_or(true);
     section.finish();
     let usual = Treatment::default();
     let default = Treatment {
@@ -44,6 +45,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
         rules,
         dsn_cleartext,
         observe,
+        probe,
     }
 }
 
@@ -131,10 +133,12 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
     let raise = section.flag("raise").unwrap_or(false);
     let given = Given::read(section);
     let edits = read_edits(section, &conditions);
-    if edits.is_empty() && !TREATMENT.iter().any(|key| section.has(key)) {
+    let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
+    let does = !edits.is_empty() || refuse_without_tls;
+    if !does && !TREATMENT.iter().any(|key| section.has(key)) {
         section.fault(
             section.line(),
-            "the rule does nothing: give it methods or tls_level",
+            "the rule does nothing: give it methods, tls_level or refuse_without_tls",
         );
     }
     section.finish();
@@ -147,6 +151,7 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         fallback_after: given.fallback_after,
         security_patience: given.security_patience,
         edits,
+        refuse_without_tls,
     })
 }
 

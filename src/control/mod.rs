@@ -5,6 +5,10 @@
 //! that the REST API can later say the same words. `cli` asks, `service`
 //! answers.
 
+mod domain;
+
+pub use domain::{DomainOrder, DomainView, ExceptionView, HostView, SeenCertificate};
+
 use serde::{Deserialize, Serialize};
 
 use crate::types::units::parse_duration;
@@ -53,6 +57,16 @@ pub enum Request {
     /// then frames (a length of 4 octets, big-endian, and so many octets) to one of
     /// length 0, then one more answer: `exported` or `failed`.
     SpoolExport,
+    /// What is kept of a domain's MTA-STS policy.
+    StsPolicy {
+        /// The domain.
+        domain: String,
+    },
+    /// Ask or change what is remembered of domains.
+    Domain {
+        /// What.
+        order: DomainOrder,
+    },
     /// Change how much is logged.
     LogLevel {
         /// From which level on.
@@ -105,6 +119,11 @@ pub struct QueueFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
+    /// What is kept of a domain's MTA-STS policy.
+    StsPolicy {
+        /// As the cache writes it; null: nothing is kept.
+        kept: Option<String>,
+    },
     /// A page of messages; a full one may have more behind it.
     Queue {
         /// The messages, in order of acceptance.
@@ -141,6 +160,22 @@ pub enum Answer {
         received_at: String,
         /// The hash of the configuration that the daemon goes by.
         configuration: String,
+    },
+    /// What is remembered of domains.
+    Domains {
+        /// Each, by name.
+        domains: Vec<DomainView>,
+    },
+    /// A domain was probed.
+    Probed {
+        /// The story of `explain --probe`, as JSON.
+        story: serde_json::Value,
+        /// The same for people.
+        text: String,
+        /// Whether a message would be delivered.
+        delivered: bool,
+        /// What is remembered now.
+        domain: Box<DomainView>,
     },
     /// The frames of an export follow.
     Export,

@@ -6,12 +6,11 @@
 //! 6to4), unless an operator's route names the host. No I/O here. Called by
 //! `attempt` and `explain`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use ipnet::IpNet;
+use std::net::IpAddr;
 
 use super::settings::{Prefer, Settings};
 use crate::dns::Families;
+use crate::sys::is_blocked;
 use crate::types::Reason;
 
 /// Addresses of one host tried in one attempt (pitfall E37).
@@ -66,28 +65,6 @@ pub(super) fn sources(to: IpAddr, settings: &Settings) -> Vec<IpAddr> {
 fn has_source(ip: IpAddr, settings: &Settings) -> bool {
     let wanted = ip.is_ipv4() || settings.prefer != Prefer::Ipv4Only;
     wanted && (settings.sources.is_empty() || !sources(ip, settings).is_empty())
-}
-
-/// Whether `ip`, or an IPv4 address it stands for, is in a blocked network.
-fn is_blocked(ip: IpAddr, blocked: &[IpNet]) -> bool {
-    let inside = |ip: IpAddr| blocked.iter().any(|net| net.contains(&ip));
-    let embedded = match ip {
-        IpAddr::V6(v6) => embedded_v4(v6).map(IpAddr::V4),
-        IpAddr::V4(_) => None,
-    };
-    inside(ip) || embedded.is_some_and(inside)
-}
-
-/// The IPv4 address inside a v4-mapped (RFC 4291 section 2.5.5), NAT64 (RFC 6052
-/// section 2.1) or 6to4 (RFC 3056 section 2) address.
-fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    match (a, b) {
-        (0x2002, _) => Some(join(b, c)),
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => Some(join(g, h)),
-        _ => v6.to_ipv4(),
-    }
 }
 
 /// Alternates the families, the preferred one first.

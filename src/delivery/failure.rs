@@ -115,6 +115,8 @@ fn by_itself(failure: Failure) -> Verdict {
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
         | Reason::Shortfall => Verdict::Unmet(failure),
+        // Only what is published says so.
+        Reason::StsHost => violated(failure),
         // 454 is temporary by name (RFC 3207 section 4); a 5xx is an answer.
         Reason::StarttlsRefused if matches!(code, Some(500..=599)) => Verdict::Unmet(failure),
         Reason::Rejected => Verdict::Refused(failure),
@@ -218,9 +220,12 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::ProtocolError => "4.5.0",
         // Encryption needed.
         Reason::NoStarttls | Reason::Shortfall | Reason::PatienceOver => "5.7.10",
-        Reason::StarttlsRefused => "4.7.10",
+        Reason::StarttlsRefused | Reason::TlsRemembered => "4.7.10",
         // Cryptographic algorithm not supported.
         Reason::NoCommonTls | Reason::BelowFloor => "5.7.6",
+        // Other or undefined security status: what is published is not fulfilled, or
+        // not known.
+        Reason::StsHost | Reason::StsUnknown => "4.7.0",
         // Cryptographic failure.
         Reason::TlsInterrupted => "4.7.5",
         Reason::CertificateName

@@ -122,6 +122,8 @@ fn verdicts_by_reason() {
         (Reason::Rejected, "refused", false),
         (Reason::NoHost, "absent", false),
         (Reason::Blocked, "absent", false),
+        (Reason::StsHost, "violated", false),
+        (Reason::StsUnknown, unknown, false),
     ];
     for (reason, expected, opens) in table {
         let verdict = match of_host(ours(reason, Stage::StartTls), &Required::nothing(), None) {

@@ -103,4 +103,8 @@ impl Resolver for FakeDns {
         };
         Box::pin(std::future::ready(answer))
     }
+
+    fn txt(&self, _name: &Domain) -> BoxFuture<'_, Answer<Vec<u8>>> {
+        Box::pin(std::future::ready(Answer::NoDomain))
+    }
 }

@@ -68,6 +68,9 @@ pub trait Resolver: Send + Sync {
     /// The addresses of a host, AAAA and A, CNAMEs followed. `Failed` only if no
     /// family gave an address and at least one failed.
     fn addresses(&self, host: &Domain, families: Families) -> BoxFuture<'_, Answer<IpAddr>>;
+
+    /// The TXT records of a name, each with its strings joined, in no order.
+    fn txt(&self, name: &Domain) -> BoxFuture<'_, Answer<Vec<u8>>>;
 }
 
 /// Which address families to ask for.

@@ -31,6 +31,9 @@ const TRY: Duration = Duration::from_secs(3);
 const MX_MAX: usize = 50;
 /// Addresses of one family looked at.
 const ADDRESSES_MAX: usize = 16;
+/// TXT records of one name looked at: one more than any protocol here wants, and
+/// what a crowded name has besides.
+const TXT_MAX: usize = 32;
 /// An answer is kept at least this long, so that a TTL of 0 is no amplifier.
 const TTL_FLOOR: Duration = Duration::from_secs(5);
 /// And at most this long, so that a move is noticed within the hour.
@@ -156,6 +159,28 @@ impl Resolver for DnsResolver {
                     );
                     merge(v6, v4)
                 }
+            }
+        })
+    }
+
+    fn txt(&self, name: &Domain) -> BoxFuture<'_, Answer<Vec<u8>>> {
+        let name = name.clone();
+        Box::pin(async move {
+            let lookup = match self.ask(&name, RecordType::TXT).await {
+                Ok(lookup) => lookup,
+                Err(nothing) => return nothing.into(),
+            };
+            let joined = |data: &RData| match data {
+                RData::TXT(txt) => Some(txt.txt_data.concat()),
+                _ => None,
+            };
+            let records = records(&lookup, joined, TXT_MAX);
+            match records.is_empty() {
+                true => Answer::NoData,
+                false => Answer::Found {
+                    records,
+                    ttl: ttl(&lookup),
+                },
             }
         })
     }

@@ -16,13 +16,13 @@ use super::auth::Authenticator;
 use super::limits::Connections;
 use super::log_lines::Sparse;
 use super::meters::Meters;
-use super::session::Rules;
+use super::session::{Rules, Sight};
 use super::settings::{Listener, ListenerKind, Settings};
 use crate::spool::Store;
 use crate::sys::entropy::EntropyError;
 use crate::sys::{Clock, Entropy};
 use crate::tls::{ClientTrust, Identity, IdentityError, ServerTlsError, server_config};
-use crate::types::Timestamp;
+use crate::types::{Foresight, Timestamp};
 
 /// Why the ingress can't start.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Who knows which domains do no TLS.
+    pub foresight: Arc<dyn Foresight>,
 }
 
 impl std::fmt::Debug for Ports {
@@ -152,7 +154,10 @@ impl Front {
         let identity = Arc::clone(&common.identity.identity);
         let clock = Arc::clone(&common.ports.clock);
         Ok(Self {
-            rules: Arc::new(Rules::new(settings, listener)),
+            rules: Arc::new(Rules {
+                foresight: Sight::new(Arc::clone(&common.ports.foresight)),
+                ..Rules::new(settings, listener)
+            }),
             tls: server_config(identity, asks, clock).map_err(at)?,
             trust: match asks {
                 true => Some(ClientTrust::load(&listener.client_roots).map_err(at)?),
@@ -206,6 +211,7 @@ impl Rules {
             sender_domains: listener.sender_domains.clone().into(),
             limits: settings.limits,
             wanted: Arc::new(settings.wanted.clone()),
+            foresight: Sight::default(),
         }
     }
 }

@@ -234,6 +234,7 @@ mod tests {
             require_both: false,
             client_roots: Vec::new(),
             sender_domains: Vec::new(),
+            refuse_without_tls: false,
         }
     }
 

@@ -111,6 +111,15 @@ pub(super) fn authentication_required() -> Reply {
     Reply::new(530, "5.7.0", "Authentication required")
 }
 
+/// Encryption needed (RFC 7372's registry entry X.7.10).
+pub(super) fn no_tls_there() -> Reply {
+    Reply::new(
+        550,
+        "5.7.10",
+        "The recipient's mail server does not do TLS, which is required here",
+    )
+}
+
 /// RFC 4954 section 6.
 pub(super) fn encryption_required() -> Reply {
     Reply::new(

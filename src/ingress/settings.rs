@@ -60,6 +60,8 @@ pub struct Listener {
     pub client_roots: Vec<PathBuf>,
     /// The domains that may send through a relay listener.
     pub sender_domains: Vec<Domain>,
+    /// Whether recipients whose domain is known not to do TLS are refused at RCPT.
+    pub refuse_without_tls: bool,
 }
 
 /// The three kinds of listener (design section 1).

@@ -217,6 +217,10 @@ impl Socket {
         }
         self.pace.received(in_message, started, octets.len());
         session.receive(octets, self.front.common.ports.clock.now());
+        // A client with large messages is read from in larger pieces.
+        if in_message && octets.len() == self.buffer.len() && octets.len() < READ_LARGE {
+            self.buffer.resize(READ_LARGE, 0);
+        }
         Ok(true)
     }
 
@@ -372,3 +376,5 @@ const RATE_MIN: u64 = 500;
 const LOGIN_LOOK: Duration = Duration::from_secs(1);
 /// Octets read at once.
 const READ_MAX: usize = 16 * 1024;
+/// The same once a read within a message has filled that.
+const READ_LARGE: usize = 64 * 1024;

@@ -61,6 +61,7 @@ impl Outcome {
             events: events.collect(),
             changes,
             messages: Vec::new(),
+            learnt: None,
         }
     }
 
@@ -91,6 +92,8 @@ impl Outcome {
                     waiting: Waiting::default(),
                 })
                 .collect(),
+            learnt: None,
+            waiver: None,
         };
         let decide = |attempts| Decision {
             verdict: Verdict::Bounced,

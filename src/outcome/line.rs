@@ -31,6 +31,12 @@ pub(super) fn line(case: &Case<'_>, report: &Report, log_addresses: bool) -> Str
         let _ = write!(line, " reason={}", failure.reason);
     }
     let _ = write!(line, " attempts={}", case.decision.attempts);
+    if let Some(sts) = &evidence.sts {
+        let _ = write!(line, " sts={}", sts.mode.as_str());
+        if let Some(finding) = sts.finding {
+            let _ = write!(line, " sts_finding={finding}");
+        }
+    }
     if let Some(would) = &evidence.would {
         let _ = write!(line, " would={}", would.method);
         if let Some(reason) = would.reason {

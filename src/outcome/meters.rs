@@ -6,7 +6,9 @@
 //! [`super::Outcome::settle`], written when `service` asks.
 
 use crate::sys::metrics::{Counter, Histogram, Page};
-use crate::types::{Action, Course, Message, Method, OwnMailKind, State, Timestamp, tls_words};
+use crate::types::{
+    Action, Course, Message, Method, OwnMailKind, State, StsMode, Timestamp, tls_words,
+};
 
 use super::line::status;
 use super::settle::Case;
@@ -22,6 +24,7 @@ const DELIVERY: &[f64] = &[
 pub(super) struct Meters {
     outcomes: Counter<3>,
     observed: Counter<3>,
+    sts: Counter<2>,
     tls: Counter<3>,
     own_mail: Counter<1>,
     by_hand: Counter<1>,
@@ -34,6 +37,7 @@ impl Default for Meters {
             // An alert asks whether this one stands still.
             outcomes: Counter::with([[status(State::Delivered), Method::Tls.as_str(), "none"]]),
             observed: Counter::with([[status(State::Delivered), Course::Tls.as_str(), "none"]]),
+            sts: Counter::with([[StsMode::Enforce.as_str(), "none"]]),
             tls: Counter::default(),
             own_mail: Counter::with([["dsn"], ["dead-notice"]]),
             by_hand: Counter::with(Action::ALL.map(|action| [action.as_str()])),
@@ -52,6 +56,10 @@ impl Meters {
             let reason = would.reason.map_or("none", |reason| reason.as_str());
             let would = would.method.as_str();
             self.observed.count([status(case.state), would, reason]);
+        }
+        if let Some(sts) = &case.report.evidence.sts {
+            let finding = sts.finding.map_or("none", |reason| reason.as_str());
+            self.sts.count([sts.mode.as_str(), finding]);
         }
         if case.state != State::Delivered {
             return;
@@ -85,6 +93,12 @@ impl Meters {
             "The same while the configuration is only observed, by what it would have come to.",
             ["status", "would", "reason"],
             &self.observed,
+        );
+        page.counter(
+            "postern_sts_outcomes_total",
+            "Outcomes for domains with an MTA-STS policy, by mode and what is wrong by it with the host.",
+            ["mode", "finding"],
+            &self.sts,
         );
         page.histogram(
             "postern_delivery_seconds",

@@ -15,8 +15,8 @@ use crate::sys::metrics::Page;
 use crate::sys::{Clock, Entropy};
 use crate::types::{
     AuditEvent, Body, BodyType, Envelope, Failure, Fate, Job, JobRecipient, Mailbox, Message,
-    MessageFacts, NewMessage, Origin, OwnMailKind, QueueId, RecipientChange, RecipientReport,
-    RecipientStatus, RemoteReply, Report, Settlement, State, Timestamp,
+    MessageFacts, Method, NewMessage, Origin, OwnMailKind, QueueId, RecipientChange,
+    RecipientReport, RecipientStatus, RemoteReply, Report, Settlement, State, Timestamp, Waiver,
 };
 
 use super::dsn::{self, Dsn, Kind};
@@ -143,6 +143,11 @@ impl Outcome {
             tracing::info!("{line}");
             self.meters.note(case, &job.message, now);
         }
+        if let Some(waiver) = &report.waiver {
+            let (id, domain) = (job.message.id, &waiver.domain);
+            let (owner, until) = (&waiver.owner, waiver.until);
+            tracing::warn!("exception used: domain={domain} by={owner} until={until} id={id}");
+        }
         Settlement {
             id: job.message.id,
             changes: cases
@@ -156,8 +161,9 @@ impl Outcome {
             events: cases
                 .iter()
                 .filter(|case| is_news(case))
-                .map(|case| self.event(job, case, now))
+                .map(|case| self.event(job, case, report, now))
                 .collect(),
+            learnt: report.learnt.clone(),
         }
     }
 
@@ -235,11 +241,17 @@ impl Outcome {
         Some(self.own_mail(id, kind, &postmaster, text))
     }
 
-    fn event(&self, job: &Job, case: &Case<'_>, now: Timestamp) -> AuditEvent {
+    fn event(&self, job: &Job, case: &Case<'_>, report: &Report, now: Timestamp) -> AuditEvent {
         let sender = job.message.envelope.sender.as_ref();
         let (actor, note) = match &job.message.origin {
             Origin::Test { by } => (Some(by.clone()), Some("test".to_owned())),
             Origin::Submitted(_) | Origin::Own(_) => (None, None),
+        };
+        let waiver = report.waiver.as_ref();
+        let waived = waiver.filter(|_| case.report.method == Some(Method::Cleartext));
+        let note = match (note, waived.map(Waiver::note)) {
+            (Some(note), Some(waived)) => Some(format!("{note}; {waived}")),
+            (note, waived) => note.or(waived),
         };
         AuditEvent {
             event: self.name(now),

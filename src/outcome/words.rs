@@ -44,6 +44,14 @@ pub(super) fn because(reason: Reason) -> &'static str {
             "the certificate by which the recipient's mail server proves its identity \
              is not valid at this time"
         }
+        Reason::StsHost => {
+            "the mail server that we were led to is none of those that the recipient's \
+             organisation has published, so we did not trust it"
+        }
+        Reason::StsUnknown => {
+            "it could not be found out how the recipient's organisation wants its mail \
+             protected"
+        }
         Reason::Rejected => "the recipient's mail server refused it",
         Reason::Deferred => "the recipient's mail server could not take it for the time being",
         Reason::TooLarge => "it is larger than the recipient's mail server accepts",
@@ -63,6 +71,10 @@ pub(super) fn because(reason: Reason) -> &'static str {
              protects it as our rules require"
         }
         Reason::Interrupted => "our mail server was interrupted while sending it",
+        Reason::TlsRemembered => {
+            "the recipient's mail server does not offer an encrypted connection, as it \
+             always did before"
+        }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
     }
 }
@@ -83,7 +95,9 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::CertificateNotYetValid
         | Reason::CertificateUntrusted
         | Reason::CertificateInvalid
+        | Reason::StsHost
         | Reason::Shortfall
+        | Reason::TlsRemembered
         | Reason::PatienceOver => {
             "Please reach the recipient in another way, and do not send the content over \
              an unprotected channel. The recipient's IT staff can correct this; show them \
@@ -107,6 +121,7 @@ pub(super) fn advice(reason: Reason) -> &'static str {
             "Please tell your own IT staff; show them the technical details below."
         }
         Reason::DnsFailed
+        | Reason::StsUnknown
         | Reason::Unreachable
         | Reason::TimedOut
         | Reason::ConnectionLost

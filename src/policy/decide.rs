@@ -175,6 +175,7 @@ struct ReadyRule {
     treatment: Treatment,
     /// The same as written.
     given: Rule,
+    refuse_without_tls: bool,
     conditions: Vec<(Condition, Vec<Pattern>)>,
     content: Vec<(Condition, Asked)>,
 }
@@ -241,6 +242,22 @@ impl Policy {
         }
     }
 
+    /// Whether the rule that decides, or one that raises, refuses a recipient at RCPT
+    /// whose domain is known not to do TLS.
+    #[must_use]
+    pub fn refuses_without_tls(&self, question: &Question<'_>) -> bool {
+        let facts = Facts::of(question);
+        let matching = self
+            .rules
+            .iter()
+            .filter(|rule| rule.unmet(&facts).is_none());
+        // The first match decides; rules that only raise don't hide it, and count too.
+        let mut decided = false;
+        let mut counts =
+            matching.filter(|rule| rule.given.raise || !std::mem::replace(&mut decided, true));
+        counts.any(|rule| rule.refuse_without_tls)
+    }
+
     /// Every rule in order with what came of it.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>) -> Vec<RuleTrial> {
@@ -284,6 +301,7 @@ impl ReadyRule {
             conditions,
             content: Asked::all(&rule.when),
             given: rule.clone(),
+            refuse_without_tls: rule.refuse_without_tls,
             treatment: Treatment {
                 methods: rule.methods.unwrap_or_else(|| default.methods.clone()),
                 tls_level: rule.tls_level.unwrap_or(default.tls_level),

@@ -210,6 +210,7 @@ fn unset_parts_are_those_of_security() {
         rules: vec![rule("r", Conditions::default())],
         dsn_cleartext: false,
         observe: false,
+        probe: false,
     };
     let recipient = mailbox("bob@b.example");
     let question = Question {

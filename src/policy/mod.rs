@@ -27,6 +27,8 @@ pub struct Settings {
     pub dsn_cleartext: bool,
     /// `[security] observe`: what is prescribed goes into the record alone.
     pub observe: bool,
+    /// `[security] probe`: domains that mail goes to are looked at daily.
+    pub probe: bool,
 }
 
 /// What a rule or `[security]` prescribes.
@@ -74,6 +76,8 @@ pub struct Rule {
     pub security_patience: Option<Duration>,
     /// What it changes in the header section of what goes out.
     pub edits: HeaderEdits,
+    /// Recipients whose domain is known not to do TLS are refused at RCPT.
+    pub refuse_without_tls: bool,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if

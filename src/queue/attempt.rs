@@ -161,6 +161,8 @@ pub(super) fn deferral(job: &Job, at: Timestamp, reason: Reason) -> Report {
             .iter()
             .map(|recipient| deferred(recipient, reason))
             .collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 
@@ -212,14 +214,8 @@ fn decide(shared: &Shared, job: &Job, report: &Report) -> Vec<Decision> {
         .iter()
         .zip(&report.recipients)
         .map(|(recipient, reported)| {
-            schedule::next(
-                recipient,
-                &job.message,
-                now,
-                reported,
-                &shared.settings,
-                random,
-            )
+            let settings = &shared.settings;
+            schedule::next(recipient, &job.message, now, reported, settings, random)
         })
         .collect()
 }

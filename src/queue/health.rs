@@ -80,6 +80,8 @@ fn is_of_site(failure: &Failure) -> bool {
             | Reason::CertificateUntrusted
             | Reason::CertificateInvalid
             | Reason::Shortfall
+            | Reason::StsHost
+            | Reason::StsUnknown
             | Reason::BodyUnreadable
             | Reason::Interrupted
     );
@@ -117,6 +119,8 @@ mod tests {
             site: None,
             at: Timestamp::from_micros(0),
             recipients: recipients.collect(),
+            learnt: None,
+            waiver: None,
         }
     }
 

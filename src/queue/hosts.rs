@@ -190,7 +190,8 @@ impl Dispatcher {
         }
         host.more = false;
         host.waiting = true;
-        for work in host.ready.drain(..) {
+        // Taken out whole, with its room: ten thousand hosts may wait.
+        for work in std::mem::take(&mut host.ready) {
             host.taken.remove(&work.id);
             self.ready = self.ready.saturating_sub(1);
             self.held = self.held.saturating_sub(work.octets());
@@ -202,6 +203,7 @@ impl Dispatcher {
                 self.alone_now = None;
             }
         }
+        host.taken.shrink_to_fit();
         self.timeline.lower(name, until);
         let first = self.shared.now() + SWEEP_PAUSE;
         self.sweeps.lower(name, first);

@@ -238,6 +238,8 @@ fn waiting(stored: &Stored, job: &Job, at: Timestamp, why: &Failure) -> Report {
                 waiting: Waiting::default(),
             })
             .collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 

@@ -300,19 +300,28 @@ impl Dispatcher {
             && at <= now
         {
             self.idle.pop_front();
-            let Some(lane) = self.lanes.get_mut(&id) else {
-                continue;
-            };
-            lane.in_idle = false;
-            match lane.idle_since.map(|since| since + IDLE_MAX) {
-                Some(until) if until > now => {
-                    // It has worked since it came to stand here.
-                    lane.in_idle = true;
-                    self.idle.push_back((until, id));
-                }
-                Some(_) => self.close_lane(id),
-                None => {}
+            if self.stands_idle(at, id) {
+                self.close_lane(id);
             }
+        }
+    }
+
+    /// Whether a lane just taken out of the line of idle ones is there rightly. One
+    /// that has worked since it came to stand there goes to the end if it is idle
+    /// again, and is passed by if it is not, or has been told to end.
+    fn stands_idle(&mut self, at: Instant, id: LaneId) -> bool {
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return false;
+        };
+        lane.in_idle = false;
+        match lane.idle_since.map(|since| since + IDLE_MAX) {
+            Some(until) if until > at => {
+                lane.in_idle = true;
+                self.idle.push_back((until, id));
+                false
+            }
+            Some(_) => true,
+            None => false,
         }
     }
 
@@ -326,14 +335,16 @@ impl Dispatcher {
     }
 
     /// Ends the lane that has been idle for longest, so that another site can
-    /// have one.
+    /// have one. What it passes by it forgets: else each look would go through all
+    /// lanes that were ended in the last seconds.
     fn make_slot(&mut self) {
-        let is_idle = |id: &LaneId| self.lanes.get(id).is_some_and(|l| l.idle_since.is_some());
-        let oldest = self.idle.iter().map(|(_, id)| *id).find(is_idle);
-        if self.may_close()
-            && let Some(id) = oldest
-        {
-            self.close_lane(id);
+        if !self.may_close() {
+            return;
+        }
+        while let Some((at, id)) = self.idle.pop_front() {
+            if self.stands_idle(at, id) {
+                return self.close_lane(id);
+            }
         }
     }
 
@@ -482,5 +493,36 @@ mod tests {
         dispatcher.dispatch();
         assert!(!is_open(&dispatcher, id));
         assert_eq!(dispatcher.line, [site]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lane_idle_for_longest_gives_way_and_the_ended_are_forgotten() {
+        let mut world = World::new();
+        world.settings.connections = 3;
+        let mut dispatcher = Dispatcher::new(world.shared());
+        let mut sites = Vec::new();
+        for name in ["mx.a.example", "mx.b.example", "mx.c.example"] {
+            let site = Site::new([name]);
+            sites.push((kept(&mut dispatcher, &site), site));
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        // The first has worked since: the second is the oldest now.
+        dispatcher.send(sites[0].0, order());
+        dispatcher.sites.get_mut(&sites[0].1).unwrap().idle.clear();
+        done(&mut dispatcher, sites[0].0);
+        for name in ["busy.example", "busier.example"] {
+            let site = Site::new([name]);
+            let state = dispatcher.sites.entry(site.clone()).or_default();
+            state.turn.push_back(Host::parse(name).unwrap());
+            dispatcher.put_in_line(site);
+        }
+        let open = |dispatcher: &Dispatcher| [0, 1, 2].map(|n| is_open(dispatcher, sites[n].0));
+        dispatcher.dispatch();
+        assert_eq!(open(&dispatcher), [true, false, true]);
+        dispatcher.dispatch();
+        assert_eq!(open(&dispatcher), [true, false, false]);
+        dispatcher.dispatch();
+        assert_eq!(open(&dispatcher), [true, false, false]);
+        assert_eq!(dispatcher.idle.len(), 1, "{:?}", dispatcher.idle);
     }
 }

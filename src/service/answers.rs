@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::export::Exports;
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::stats::Surveyed;
+use super::sts;
 use super::test::Tests;
+use crate::assurance::sts::Cache;
 use crate::control::{
     Answer, PAGE, QueueFilter, QueuedMessage, QueuedRecipient, Request, parse_id,
 };
@@ -25,6 +28,8 @@ pub(super) struct Answers {
     pub(super) surveyed: Surveyed,
     pub(super) tests: Tests,
     pub(super) exports: Exports,
+    pub(super) sts: Arc<Cache>,
+    pub(super) domains: Domains,
 }
 
 impl Answers {
@@ -40,6 +45,13 @@ impl Answers {
             }
             // The socket's business: it is a stream, not one answer.
             Request::SpoolExport => Err("an export can't be asked for in this way".to_owned()),
+            Request::StsPolicy { domain } => match Domain::parse(&domain) {
+                Ok(domain) => Ok(Answer::StsPolicy {
+                    kept: sts::kept(&self.sts, &domain),
+                }),
+                Err(e) => Err(e.to_string()),
+            },
+            Request::Domain { order } => self.domain(order, actor).await,
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);
                 self.log.set(level, span).map(|()| Answer::Done)

@@ -7,6 +7,7 @@ use crate::dns::ResolverError;
 use crate::ingress::StartError;
 use crate::outcome::audit::{self, KeyError};
 use crate::spool::OpenError;
+use crate::tls::RootsError;
 
 /// Why the daemon doesn't start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum ServeError {
     /// Delivery can't be set up.
     #[error("{0}")]
     Delivery(#[from] DeliveryError),
+    /// A fault in `[network] https_roots`.
+    #[error("{0}")]
+    Https(#[from] RootsError),
     /// A listener can't be set up.
     #[error("{0}")]
     Ingress(#[from] StartError),
@@ -80,9 +84,11 @@ impl ServeError {
                 e,
                 KeyError::Missing { .. } | KeyError::NotKey { .. } | KeyError::Differs { .. }
             ),
-            Self::Delivery(_) | Self::Ingress(_) | Self::HandedOver(_) | Self::Metrics { .. } => {
-                true
-            }
+            Self::Delivery(_)
+            | Self::Https(_)
+            | Self::Ingress(_)
+            | Self::HandedOver(_)
+            | Self::Metrics { .. } => true,
             _ => false,
         }
     }

@@ -5,17 +5,25 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::domain::AsTold;
 use super::probe::ProbeStory;
 use super::run::deliverer;
+use super::sts;
+use super::sts_story::StsStory;
+use crate::assurance::Published;
 use crate::config::Config;
-use crate::delivery::{Explanation, Hop};
+use crate::control::DomainView;
+use crate::delivery::{Deliverer, Explanation, Hop};
 use crate::message::content_facts;
 use crate::policy::{Content, Question, Trial};
 use crate::types::units::print_duration;
-use crate::types::{ContentFacts, Demand, Ending, Failure, Mailbox, Method, Required};
+use crate::types::{
+    ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required,
+};
 
 /// The message in question.
 #[derive(Debug, Clone)]
@@ -48,6 +56,13 @@ pub struct Story {
     /// `[security] observe`: the methods by which it is delivered where the above
     /// would not, which only goes into the record; null: the above is enforced.
     observe: Option<Vec<MethodStory>>,
+    /// The domain's MTA-STS policy, or why it has none.
+    sts: StsStory,
+    /// What is remembered of the domain forbids `cleartext`: `encrypted`, or
+    /// `excepted` where an operator's exception lets it all the same; null: nothing.
+    memory: Option<&'static str>,
+    /// Who made the exception, until when and why.
+    exception: Option<String>,
     /// The `domain` of the fixed route that replaces MX.
     route: Option<String>,
     logs_in: bool,
@@ -93,6 +108,8 @@ struct HostStory {
     addresses: Vec<String>,
     /// Why it can't be tried.
     reason: Option<&'static str>,
+    /// Whether the domain's MTA-STS policy lists it; null: there is none.
+    sts_listed: Option<bool>,
 }
 
 /// Why there is no host.
@@ -103,32 +120,57 @@ struct NoRouteStory {
     status: String,
 }
 
-/// Asks policy and DNS with the configuration in the file, as delivery would; with
-/// `probe`, also the hosts.
+/// Asks policy, DNS and what the domain publishes, with the configuration in the file,
+/// as delivery would; with `probe`, also the hosts. `kept` is what the daemon keeps of
+/// the domain's MTA-STS policy, if one could be asked, `told` what is remembered of it.
 ///
 /// # Errors
 /// What can't be set up, in words.
-pub fn explain(config: &Config, case: &Case, probe: bool) -> Result<Story, String> {
+pub fn explain(
+    config: &Config,
+    case: &Case,
+    kept: Option<Option<String>>,
+    told: Option<&DomainView>,
+    probe: bool,
+) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(async {
+        let domain = case.recipient.domain();
+        let kept = kept.as_ref().map(Option::as_deref);
+        let cache = sts::cache_knowing(config, domain, kept);
+        let (sts, known) = cache.map_err(|e| e.to_string())?;
         let deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        let mut deliverer = deliverer.holding_to(sts);
+        if let (Some(view), Some(domain)) = (told, domain) {
+            deliverer = deliverer.remembering(Arc::new(AsTold::of(domain, view)));
+        }
         let question = case.question();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation));
+            return Ok(Story::new(&case.recipient, explanation, known));
         }
-        let (explanation, prospect) = deliverer
-            .probe(question)
-            .await
-            .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
-        let probe = ProbeStory::new(&explanation, prospect);
-        let mut story = Story::new(&case.recipient, explanation);
-        story.probe = Some(probe);
-        Ok(story)
+        Ok(probe_with(&deliverer, case, known).await?.0)
     })
+}
+
+/// What would happen, by asking the hosts, and what was learnt of them.
+pub(super) async fn probe_with(
+    deliverer: &Deliverer,
+    case: &Case,
+    known: bool,
+) -> Result<(Story, Option<Learnt>), String> {
+    let (explanation, mut prospect) = deliverer
+        .probe(case.question())
+        .await
+        .ok_or("DNS did not answer within a minute; look at [dns] servers")?;
+    let learnt = prospect.learnt.take();
+    let probe = ProbeStory::new(&explanation, prospect);
+    let mut story = Story::new(&case.recipient, explanation, known);
+    story.probe = Some(probe);
+    Ok((story, learnt))
 }
 
 impl Case {
@@ -167,7 +209,8 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
-    fn new(recipient: &Mailbox, explanation: Explanation) -> Self {
+    fn new(recipient: &Mailbox, explanation: Explanation, known: bool) -> Self {
+        let published = explanation.published;
         let decision = explanation.decision;
         let route = explanation.route;
         let fixed = route.as_ref().ok().and_then(|route| route.fixed.as_ref());
@@ -197,12 +240,26 @@ impl Story {
                 fallback_after: print_duration(decision.treatment.fallback_after),
                 security_patience: print_duration(decision.treatment.security_patience),
             },
+            memory: match &explanation.remembered {
+                Remembered::Nothing => None,
+                Remembered::Encrypted => Some("encrypted"),
+                Remembered::Waived(_) => Some("excepted"),
+            },
+            exception: match &explanation.remembered {
+                Remembered::Waived(waiver) => Some(waiver.note()),
+                _ => None,
+            },
             rule: decision.rule,
             configuration: decision.configuration,
             route: fixed.map(|fixed| fixed.pattern.clone()),
             logs_in: explanation.logs_in,
             site: route.as_ref().ok().map(|route| route.site.to_string()),
-            hosts: explanation.hosts.into_iter().map(host_story).collect(),
+            hosts: explanation
+                .hosts
+                .into_iter()
+                .map(|host| host_story(host, &published))
+                .collect(),
+            sts: StsStory::new(&published, known),
             no_route: route.err().map(|no| NoRouteStory {
                 permanent: no.permanent,
                 reason: no.failure.reason.as_str(),
@@ -234,8 +291,13 @@ fn because(required: &Required) -> Option<String> {
     })
 }
 
-fn host_story((hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>)) -> HostStory {
+fn host_story(
+    (hop, addresses): (Hop, Result<Vec<IpAddr>, Failure>),
+    published: &Published,
+) -> HostStory {
+    let held = published.sts.held();
     HostStory {
+        sts_listed: held.map(|_| published.lists(&hop.host)),
         host: hop.host.to_string(),
         port: hop.port,
         preference: hop.preference,
@@ -293,6 +355,14 @@ impl fmt::Display for Story {
             "what comes next waits: {} after acceptance (fallback_after); {} where some hosts don't answer (security_patience)",
             waits.fallback_after, waits.security_patience
         )?;
+        match (&self.exception, self.memory) {
+            (Some(exception), _) => writeln!(f, "its hosts did TLS before, but: {exception}")?,
+            (None, Some(_)) => writeln!(
+                f,
+                "its hosts did TLS before (postern domain show): cleartext is passed over, and it waits"
+            )?,
+            (None, None) => {}
+        }
         if let Some(observe) = &self.observe {
             writeln!(
                 f,
@@ -302,6 +372,7 @@ impl fmt::Display for Story {
                 writeln!(f, "  {method}")?;
             }
         }
+        writeln!(f, "{}", self.sts)?;
         if let Some(pattern) = &self.route {
             let login = if self.logs_in { ", with a login" } else { "" };
             writeln!(f, "route \"{pattern}\" replaces MX{login}")?;
@@ -321,6 +392,9 @@ impl fmt::Display for Story {
             match host.reason {
                 Some(reason) => write!(f, " ({reason})")?,
                 None => write!(f, " {}", host.addresses.join(" "))?,
+            }
+            if host.sts_listed == Some(false) {
+                write!(f, " (not in the MTA-STS policy)")?;
             }
         }
         match &self.probe {

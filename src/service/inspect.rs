@@ -29,7 +29,8 @@ pub fn inspect(config: &Config) -> Vec<Fault> {
         fault(&tls.certificate, &e);
     }
     let listeners = ingress.listeners.iter().flat_map(|l| &l.client_roots);
-    for path in listeners.chain(&config.delivery.roots) {
+    let servers = config.delivery.roots.iter().chain(&config.fetch.roots);
+    for path in listeners.chain(servers) {
         if let Err(e) = read_certificates(path) {
             fault(path, &e);
         }

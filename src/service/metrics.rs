@@ -14,9 +14,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ServeError;
 use super::http::{self, Answer, Response, Status};
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::reload::Reloads;
+use crate::assurance::sts::Cache;
 use crate::ingress::Figures;
 use crate::outcome::Outcome;
 use crate::queue::{self, Questions};
@@ -33,9 +35,11 @@ pub(super) struct Monitor {
     pub(super) store: Arc<JournalStore>,
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
+    pub(super) sts: Arc<Cache>,
     pub(super) observing: Observing,
     pub(super) reloads: Arc<Reloads>,
     pub(super) log: LogControl,
+    pub(super) domains: Domains,
     /// When the daemon started.
     pub(super) started: Timestamp,
 }
@@ -89,6 +93,7 @@ impl Monitor {
         let mut page = spool.await.unwrap_or_default();
         self.ingress.write(&mut page).await;
         self.outcome.write_figures(&mut page);
+        self.sts.write_figures(&mut page);
         if let Ok(Some(sites)) = timeout(ALIVE, self.queue.ask()).await {
             queue::write_figures(&sites, &mut page);
         }
@@ -99,6 +104,7 @@ impl Monitor {
         );
         self.reloads.write(&mut page);
         self.log.write_figures(&mut page);
+        self.domains.write_figures(&mut page);
         page.gauge(
             "postern_observe",
             "Whether methods and levels are only observed: nothing is enforced.",

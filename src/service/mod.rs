@@ -11,6 +11,7 @@ mod addresses;
 mod answers;
 mod audit;
 mod control;
+mod domain;
 mod error;
 mod explain;
 mod export;
@@ -21,6 +22,8 @@ mod handover;
 mod http;
 mod inspect;
 mod json_lines;
+pub mod keys;
+mod learning;
 mod logging;
 mod metrics;
 mod notify;
@@ -31,6 +34,9 @@ mod run;
 mod signals;
 mod spool;
 mod stats;
+mod sts;
+mod sts_story;
+mod tables;
 mod test;
 
 pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
@@ -38,6 +44,7 @@ pub use crate::spool::{
     Checked as SpoolChecked, ImportedMessage, Rotated as RotatedKey, Taken as ImportTaken,
 };
 pub use audit::{AuditEntry, AuditQuestion, AuditVerdict, ago, audit, verify_audit};
+pub use domain::remembered;
 pub use error::ServeError;
 pub use explain::{Case, Story, explain};
 pub use export_file::ExportFile;

@@ -8,17 +8,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::assurance::sts::{Cache, Sources};
 use crate::config::{self, Config};
+use crate::delivery::Deliver;
 use crate::ingress::Ingress;
 use crate::outcome::Outcome;
 use crate::queue::{Questions, Renewal};
 use crate::sys::metrics::{Counter, Page};
 
+use super::learning::Domains;
 use super::logging::LogControl;
 use super::observe::Observing;
 use super::run::deliverer;
 use super::test::Tests;
-use super::{files, inspect};
+use super::{files, inspect, sts};
 
 /// What is reloaded, and what is in force.
 pub(super) struct Reloader {
@@ -30,6 +33,8 @@ pub(super) struct Reloader {
     pub(super) observing: Observing,
     pub(super) figures: Arc<Reloads>,
     pub(super) log: LogControl,
+    pub(super) sts: Arc<Cache>,
+    pub(super) domains: Domains,
 }
 
 /// What there is to see of reloads.
@@ -76,7 +81,7 @@ impl Reloader {
     pub(super) async fn reload(&mut self) {
         // Files are read, and no other task has to wait for that.
         let prepared = tokio::task::block_in_place(|| self.prepare());
-        let (config, renewal) = match prepared {
+        let (config, renewal, sources) = match prepared {
             Ok(prepared) => prepared,
             Err(faults) => {
                 self.figures.note(false);
@@ -90,6 +95,7 @@ impl Reloader {
                 return;
             }
         };
+        self.sts.use_sources(sources);
         self.queue.renew(renewal).await;
         self.tests.renew(&config);
         self.log.configure(config.log.level);
@@ -107,7 +113,7 @@ impl Reloader {
     }
 
     /// Everything that can fail; the ingress comes last, since it is told at once.
-    fn prepare(&self) -> Result<(Config, Renewal), Vec<String>> {
+    fn prepare(&self) -> Result<(Config, Renewal, Sources), Vec<String>> {
         let config = config::load(&self.config.path).map_err(|faults| {
             let path = &faults.path;
             faults
@@ -128,16 +134,20 @@ impl Reloader {
         if !faults.is_empty() {
             return Err(faults);
         }
+        let sources = sts::sources(&config).map_err(|e| vec![e.to_string()])?;
         let deliver = deliverer(&config).map_err(|e| vec![e.to_string()])?;
+        let deliver = deliver.holding_to(Arc::clone(&self.sts));
+        let deliver = Arc::new(deliver.remembering(self.domains.as_memory()));
         let outcome = self.outcome.renewed(config.outcome.clone());
         let renewal = Renewal {
             settings: config.queue.clone(),
-            deliver: Arc::new(deliver),
+            deliver: Arc::clone(&deliver) as Arc<dyn Deliver>,
             outcome: Arc::new(outcome),
         };
         let ingress = self.ingress.reload(&config.ingress);
         ingress.map_err(|e| vec![e.to_string()])?;
-        Ok((config, renewal))
+        self.domains.renew(&config, deliver);
+        Ok((config, renewal, sources))
     }
 }
 

@@ -4,17 +4,20 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answers;
 use super::export::Exports;
+use super::learning::{self, Domains, Sink};
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::tables::Knowledge;
 use super::test::Tests;
-use super::{ServeError, addresses, control, files, handover, logging, metrics, notify};
+use super::{ServeError, addresses, control, files, handover, logging, metrics, notify, sts};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -25,6 +28,7 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::types::Learnt;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -51,10 +55,18 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (journal, fresh) = open_spool(&config).await?;
+    let (learnt_to, learnt) = learning::channel();
+    let (journal, fresh) = open_spool(&config, learnt_to).await?;
+    let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
-    let deliverer = Arc::new(deliverer(&config)?);
+    let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
+    let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let memory = learning::memory(&config, &knowledge).await;
+    let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
+    let deliverer = Arc::new(deliverer.remembering(memory.clone()));
+    let domains = Domains::new(&config, memory, Arc::clone(&deliverer), clock.clone());
+    let learning = domains.start(learnt);
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
         clock.clone(),
@@ -72,6 +84,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         store: Arc::clone(&store),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        foresight: Arc::new(domains.clone()),
     };
     let ingress = Ingress::serve(sockets, &config.ingress, ports, stopping.clone())?;
     let for_metrics = metrics::bind(config.metrics).await?;
@@ -95,6 +108,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         surveyed: Default::default(),
         tests: tests.clone(),
         exports: Exports::new(Arc::clone(&journal)),
+        sts: Arc::clone(&sts),
+        domains: domains.clone(),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -103,10 +118,12 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         observing: observing.clone(),
         reloads: Arc::clone(&figures),
         log: log.clone(),
+        domains: domains.clone(),
         ingress: ingress.figures(),
         store: journal,
         queue: queue.questions(),
         outcome: Arc::clone(&outcome),
+        sts: Arc::clone(&sts),
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
@@ -125,6 +142,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         observing,
         figures,
         log,
+        sts,
+        domains,
     };
     until_stopped(&mut signals, &mut reloader).await;
     tracing::info!("stopping");
@@ -135,6 +154,9 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let _ = stop.send(true);
     tokio::join!(reloader.ingress.join(), queue.join());
     answering.abort();
+    refreshing.abort();
+    learning.finish().await;
+    knowledge.close().await;
     store.close().await;
     let _ = std::fs::remove_file(&control);
     tracing::info!("stopped");
@@ -151,7 +173,7 @@ async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
 }
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`
-/// explains with.
+/// explains with. What domains publish is put in by the caller.
 pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
     let resolver = Arc::new(DnsResolver::new(&config.dns)?);
@@ -179,9 +201,12 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 }
 
 /// Opens the spool and tells what it found.
-async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
+async fn open_spool(
+    config: &Config,
+    learnt: mpsc::Sender<Learnt>,
+) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
     let config = config.clone();
-    let opening = tokio::task::spawn_blocking(move || open_journal(&config));
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(learnt)));
     let (store, fresh, opened) = opening
         .await
         .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
@@ -196,8 +221,9 @@ async fn open_spool(config: &Config) -> Result<(Arc<JournalStore>, FreshReceiver
 /// [`ServeError::Audit`] or [`ServeError::Spool`].
 pub(super) fn open_journal(
     config: &Config,
+    learnt: Option<mpsc::Sender<Learnt>>,
 ) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
-    let events = AuditLog::open(
+    let audit = AuditLog::open(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         &SystemEntropy::default(),
@@ -208,7 +234,7 @@ pub(super) fn open_journal(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         Arc::new(SystemEntropy::default()),
-        Box::new(events),
+        Box::new(Sink { audit, learnt }),
     )?)
 }
 

@@ -279,7 +279,7 @@ fn with_spool<T>(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(ServeError::Runtime)?;
-    let (store, _fresh, opened) = open_journal(config).map_err(|e| match e {
+    let (store, _fresh, opened) = open_journal(config, None).map_err(|e| match e {
         ServeError::Spool(e) => SpoolWorkError::Open(e),
         e => SpoolWorkError::Serve(e),
     })?;

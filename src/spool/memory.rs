@@ -131,6 +131,9 @@ impl Shared {
         }
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = events.append(&settlement.events);
+        if let Some(learnt) = settlement.learnt {
+            events.learn(learnt);
+        }
         Ok(())
     }
 }

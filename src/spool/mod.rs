@@ -23,6 +23,7 @@ mod journal;
 mod memory;
 mod rules;
 mod settings;
+mod tables;
 
 #[doc(hidden)]
 pub use journal::fuzzing;
@@ -34,6 +35,7 @@ pub use journal::{
 };
 pub use memory::MemoryStore;
 pub use settings::{MasterKey, Settings};
+pub use tables::{Tables, TablesCopy, TablesOpened};
 
 /// Why the spool did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -7,9 +7,11 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// An open file, written and read at given places.
 pub trait DiskFile: Send + Sync + fmt::Debug {
@@ -24,6 +26,15 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// `UnexpectedEof` where the file ends before, else what the system says.
     fn read_exact_at(&self, octets: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The same, if it takes no waiting: what the system has in memory is read, for
+    /// the rest the answer is `false`. For whoever must not block.
+    ///
+    /// # Errors
+    /// As [`DiskFile::read_exact_at`].
+    fn read_at_once(&self, _octets: &mut [u8], _offset: u64) -> io::Result<bool> {
+        Ok(false)
+    }
 
     /// Makes what was written durable (fdatasync). After an error nothing
     /// written since the last success may be trusted, and it must not be called
@@ -118,6 +129,16 @@ impl DiskFile for File {
     fn read_exact_at(&self, octets: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, octets, offset)
     }
+    fn read_at_once(&self, octets: &mut [u8], offset: u64) -> io::Result<bool> {
+        let length = octets.len();
+        let mut into = [IoSliceMut::new(octets)];
+        match preadv2(self, &mut into, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == length),
+            // Not in memory, or a file system that can't tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
     }
@@ -183,5 +204,26 @@ impl Disk for RealDisk {
     fn free(&self, folder: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(folder)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_just_written_is_read_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&folder.path().join("file"), true).unwrap();
+        file.write_all_at(b"all of this", 0).unwrap();
+        let mut octets = [0; 4];
+        // A file system that can't tell says no, and then it is read by waiting.
+        if file.read_at_once(&mut octets, 4).unwrap() {
+            assert_eq!(&octets, b"of t");
+        }
+        // What ends too soon is left to a reading that says so.
+        assert!(!file.read_at_once(&mut octets, 9).unwrap());
+        let end = file.read_exact_at(&mut octets, 9).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

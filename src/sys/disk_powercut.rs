@@ -175,6 +175,9 @@ impl DiskFile for Recorded {
     fn read_exact_at(&self, octets: &mut [u8], offset: u64) -> io::Result<()> {
         self.inner.read_exact_at(octets, offset)
     }
+    fn read_at_once(&self, octets: &mut [u8], offset: u64) -> io::Result<bool> {
+        self.inner.read_at_once(octets, offset)
+    }
     fn sync_data(&self) -> io::Result<()> {
         let mut log = self.disk.lock();
         let result = self.inner.sync_data();

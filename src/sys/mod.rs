@@ -4,6 +4,7 @@
 //! implementations. Holds always: ports are values that the composition root
 //! passes in, never globals, so that tests bring their own.
 
+mod blocked;
 pub mod clock;
 pub mod dial;
 pub mod dial_faulty;
@@ -15,6 +16,7 @@ pub mod entropy;
 pub mod metrics;
 pub mod table;
 
+pub use blocked::is_blocked;
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
 pub use dial_faulty::{Break, FaultyDialler, LinkFault, Way};

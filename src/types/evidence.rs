@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Reason, Timestamp, TlsLevel, Would};
+use super::{Method, Reason, StsFacts, Timestamp, TlsLevel, Would};
 
 /// What a finished TLS handshake proved about the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,4 +100,6 @@ pub struct Evidence {
     /// What the configured methods would have come to, while they are only
     /// observed; `None`: they are enforced.
     pub would: Option<Would>,
+    /// The recipient's domain's MTA-STS policy; `None`: it has none.
+    pub sts: Option<StsFacts>,
 }

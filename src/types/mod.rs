@@ -9,19 +9,19 @@
 pub mod address;
 pub mod body;
 pub mod content;
-#[cfg(test)]
-pub(crate) mod dialog_text;
 pub mod envelope;
 pub mod evidence;
 pub mod hand;
 pub mod id;
 pub mod job;
+pub mod learnt;
 pub mod level;
 pub mod log;
 pub mod method;
 pub mod outcome;
 pub mod recipient;
 pub mod settlement;
+pub mod sts;
 pub mod time;
 pub mod tls_words;
 pub mod units;
@@ -37,6 +37,7 @@ pub use evidence::{AuthenticatedBy, CertificateFacts, Evidence, Remote, TlsFacts
 pub use hand::{Action, Hand};
 pub use id::{EventId, QueueId};
 pub use job::{Job, JobRecipient};
+pub use learnt::{Foreseen, Foresight, HostSeen, Learnt, NoForesight, Offer, Remembered, Waiver};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
 pub use log::{LogLevel, LogLevelError};
 pub use method::{Ending, Method, MethodsError, MethodsList};
@@ -45,6 +46,7 @@ pub use outcome::{
 };
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
+pub use sts::{StsFacts, StsMode, StsSource};
 pub use time::Timestamp;
 pub use tls_words::tls_words;
 pub use would::{Course, CourseError, Would};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Evidence, Method, QueueId, Timestamp};
+use super::{Ending, Evidence, Learnt, Method, QueueId, Timestamp, Waiver};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -162,8 +162,14 @@ pub enum Reason {
     // The order is part of the journal's format: what came later stands here.
     /// Hosts that did not answer have been tried for `security_patience`.
     PatienceOver,
+    /// The host is none of those that the domain's MTA-STS policy lists.
+    StsHost,
+    /// DNS does not say whether the domain has an MTA-STS policy.
+    StsUnknown,
     /// The certificate is not valid yet.
     CertificateNotYetValid,
+    /// The domain's hosts are known to offer TLS, so it does not go without.
+    TlsRemembered,
 }
 
 impl Reason {
@@ -201,7 +207,10 @@ impl Reason {
             Self::Interrupted => "interrupted",
             Self::Operator => "operator",
             Self::PatienceOver => "patience-over",
+            Self::StsHost => "sts-host",
+            Self::StsUnknown => "sts-unknown",
             Self::CertificateNotYetValid => "certificate-not-yet-valid",
+            Self::TlsRemembered => "tls-remembered",
         }
     }
 }
@@ -280,4 +289,8 @@ pub struct Report {
     pub at: Timestamp,
     /// One entry for each recipient of the job.
     pub recipients: Vec<RecipientReport>,
+    /// What was learnt on the way.
+    pub learnt: Option<Learnt>,
+    /// The operator's exception by which `cleartext` had its turn, if it took one.
+    pub waiver: Option<Waiver>,
 }

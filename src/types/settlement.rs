@@ -7,7 +7,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, Evidence, Message, Method, QueueId, RecipientStatus, State, Timestamp};
+use super::{
+    EventId, Evidence, Learnt, Message, Method, QueueId, RecipientStatus, State, Timestamp,
+};
 
 /// What follows from an attempt, in one atomic piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub struct Settlement {
     pub messages: Vec<NewMessage>,
     /// What the audit is told.
     pub events: Vec<AuditEvent>,
+    /// What was learnt. It is told to the sink after the commit and is in no
+    /// record: what a crash loses of it is learnt again.
+    pub learnt: Option<Learnt>,
 }
 
 /// One recipient's new status.
@@ -78,7 +83,8 @@ pub struct AuditEvent {
     /// Who did it by hand, as the system names them; `None`: the daemon did it by
     /// itself.
     pub actor: Option<String>,
-    /// What was done by hand, and the reason given for it.
+    /// What was done by hand, and the reason given for it; or the exception by
+    /// which it went.
     pub note: Option<String>,
 }
 
@@ -100,6 +106,9 @@ pub trait EventSink: Send {
     /// # Errors
     /// What the disk says; the events are then handed over again later.
     fn append(&mut self, events: &[AuditEvent]) -> std::io::Result<()>;
+
+    /// Takes what was learnt; once, and not again after a crash. Must not block.
+    fn learn(&mut self, _learnt: Learnt) {}
 
     /// Makes what was taken durable. The journal keeps events until then.
     ///

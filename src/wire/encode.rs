@@ -68,26 +68,28 @@ impl DataEncoder {
         Ok(())
     }
 
+    /// Octets are copied in runs that end only where a dot is stuffed.
     fn scan(&mut self, piece: &[u8], out: &mut BytesMut) -> Result<(), BareLineEnding> {
-        let mut rest = piece;
-        while let Some(&first) = rest.first() {
-            let length = match (self.place, first) {
+        out.reserve(piece.len());
+        let (mut at, mut run) = (0, 0);
+        while let Some(&first) = piece.get(at) {
+            match (self.place, first) {
                 (Place::Cr, b'\n') => {
                     self.place = Place::Start;
-                    1
+                    at += 1;
                 }
                 (Place::Cr, _) => return Err(BareLineEnding),
                 (place, _) => {
                     if place == Place::Start && first == b'.' {
+                        append(out, piece, run, at);
                         out.extend_from_slice(b".");
+                        run = at;
                     }
-                    self.line(rest)?
+                    at += self.line(piece.get(at..).unwrap_or_default())?;
                 }
-            };
-            let (done, behind) = rest.split_at(length.min(rest.len()));
-            out.extend_from_slice(done);
-            rest = behind;
+            }
         }
+        append(out, piece, run, at);
         Ok(())
     }
 
@@ -110,6 +112,10 @@ impl DataEncoder {
             _ => Err(BareLineEnding),
         }
     }
+}
+
+fn append(out: &mut BytesMut, piece: &[u8], from: usize, to: usize) {
+    out.extend_from_slice(piece.get(from..to).unwrap_or_default());
 }
 
 #[cfg(test)]

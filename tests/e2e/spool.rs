@@ -367,6 +367,17 @@ async fn a_check_names_what_is_lost_and_a_repair_passes_over_it() {
     let kept = world.send(&[TO], data(6)).await;
     assert!(world.daemon.terminate().await.success());
     assert!(world.daemon.run_ok(&["spool", "check"]).ends_with("well\n"));
+    // No room for the copy of the index says nothing about the index.
+    world.daemon.env("TMPDIR", "/nowhere");
+    let output = world.daemon.run(&["spool", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("index: unknown (it can't be copied to /nowhere"),
+        "{said}"
+    );
+    assert!(!said.contains("DAMAGED"), "{said}");
+    world.daemon.env("TMPDIR", "/tmp");
     let segment = world.daemon.data_dir().join("spool/seg/00000001");
     let mut octets = std::fs::read(&segment).unwrap();
     let at = octets.windows(4).position(|w| w == b"PstJ").unwrap();

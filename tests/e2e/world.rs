@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) ca: Ca,
     /// The port of all MX hosts.
     pub(crate) port: u16,
+    /// The port of all HTTPS servers.
+    pub(crate) https: u16,
     /// The MX host of ward.example, where senders are.
     pub(crate) home: SmtpServer,
     /// The MX host of clinic.example.
@@ -88,6 +90,7 @@ impl World {
             dns,
             ca,
             port,
+            https: free_port(),
         };
         world.ca.write_pem(world.daemon.dir().join("ca.pem"));
         let identity = world.ca.issue(&[RELAY, &own.to_string()]);
@@ -130,7 +133,7 @@ impl World {
             top,
             tables,
         } = plan;
-        let (dns, port) = (self.dns.addr(), self.port);
+        let (dns, port, https) = (self.dns.addr(), self.port, self.https);
         let (submission, submissions, relay) = (self.submission, self.submissions, self.relay);
         format!(
             r#"hostname = "{RELAY}"
@@ -154,6 +157,8 @@ sender_domains = ["ward.example"]
 servers = ["{dns}"]
 [network]
 blocked = []
+https_port = {https}
+https_roots = ["ca.pem"]
 [delivery]
 port = {port}
 retry = {retry}

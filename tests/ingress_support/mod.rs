@@ -97,6 +97,7 @@ fn listener(kind: ListenerKind) -> Listener {
         require_both: false,
         client_roots: vec![],
         sender_domains: vec![Domain::parse("clinic.example").unwrap()],
+        refuse_without_tls: false,
     }
 }
 
@@ -171,6 +172,7 @@ impl Server {
             store: Arc::new(self.store.clone()),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
+            foresight: Arc::new(postern::types::NoForesight),
         };
         let sockets = self.sockets.take().unwrap();
         let asked = self.shutdown.subscribe();

@@ -2,6 +2,9 @@
 //! servers (`smarthost.rs`) hand mail to Postern; Postfix, Exim, OpenSMTPD, chasquid, Haraka and
 //! aiosmtpd take it.
 //!
+//! How the servers are unpacked and run is in the lab (`tests/lab/src/mta`), since the benchmark
+//! runs them too.
+//!
 //! Run by `tests/run interop`, which fetches what is missing. Prints one table: peer, version,
 //! case, result; a case that fails stands in it with its reason, and fails its test at the end.
 //! Needs root, because Postfix' master does; Exim and OpenSMTPD need namespaces besides, and the
@@ -9,10 +12,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `postfix.rs` | a Postfix, unpacked and run on a temporary folder |
+//! | `postfix.rs` | a Postfix that stores what it gets, and its maildir |
 //! | `house.rs` | Postern with Postfixes around it, and how a message is looked at in the maildir |
-//! | `server.rs` | how any other server is run so that nothing stays behind |
-//! | `exim.rs`, `opensmtpd.rs` | how these are started with a configuration |
 //! | `gate.rs` | Postern for the receivers |
 //! | `receivers/` | the receivers' cases, and how each receiver is set up for them |
 //! | `mailbox.rs` | what receivers have stored |
@@ -40,19 +41,18 @@
 
 mod bodies;
 mod cases;
-mod exim;
 mod gate;
 mod house;
 mod mailbox;
-mod opensmtpd;
 mod page;
 mod postfix;
 mod receivers;
 mod refusals;
 mod scan;
 mod senders;
-mod server;
 mod site;
 mod smarthost;
 mod smuggling;
 mod table;
+
+use postern_lab::mta::{exim, opensmtpd, server};

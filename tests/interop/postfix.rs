@@ -1,37 +1,19 @@
-//! A Postfix, run from the folder into which tests/run has unpacked it.
-//!
-//! Debian's mail servers exclude one another as packages, so it is not installed: its master runs
-//! directly, in the foreground, on a temporary folder, as root. Mail for its domains goes to
-//! maildirs; nothing goes out, but from one that has a smarthost.
+//! A Postfix that stores what it gets. Mail for its domains goes to maildirs; nothing goes out,
+//! but from one that has a smarthost.
 
 use std::io::Read as _;
 use std::net::IpAddr;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use postern_lab::mta::{postfix, server};
 use postern_lab::{Ca, Identity, IdentityFiles};
 
-const UNPACKED: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/interop/.unpacked/postfix"
-);
-/// Debian's fixed user and group ids.
-const MAIL: u32 = 8;
-const LP: u32 = 7;
+/// Debian's fixed user and group id.
 const NOBODY: u32 = 65_534;
 
-/// Runs the master in a session of its own, whose processes it ends with itself, and ends it when
-/// told to. It can't be told by the kernel that the test has gone (it changes its user, which
-/// undoes PR_SET_PDEATHSIG), but the shell can.
-const UNTIL_TERM: &str = "setsid \"$@\" & trap \"kill $!\" TERM; wait $!; wait $!";
-
 /// A running Postfix with its folder; killed with all its children when dropped.
-pub(crate) struct Postfix {
-    folder: tempfile::TempDir,
-    master: Child,
-}
+pub(crate) struct Postfix(postfix::Postfix);
 
 /// What is to be run.
 pub(crate) struct Setup<'a> {
@@ -50,13 +32,7 @@ pub(crate) struct Setup<'a> {
 impl Postfix {
     /// The version, as its package names it.
     pub(crate) fn version() -> String {
-        let output = Command::new(format!("{UNPACKED}/usr/sbin/postconf"))
-            .args(["-d", "-h", "mail_version"])
-            .env("LD_LIBRARY_PATH", format!("{UNPACKED}/usr/lib/postfix"))
-            .output();
-        let output =
-            output.unwrap_or_else(|e| panic!("{e}: {UNPACKED} is missing; run tests/run interop"));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        postfix::Postfix::version()
     }
 
     /// Starts one and waits until it listens.
@@ -66,45 +42,26 @@ impl Postfix {
 
     /// Starts one with this certificate and waits until it listens.
     pub(crate) fn start_as(identity: &Identity, setup: &Setup) -> Postfix {
-        let folder = tempfile::Builder::new()
-            .prefix("postfix-")
-            .tempdir()
-            .unwrap();
-        let dir = folder.path();
-        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).unwrap();
-        make_folders(dir);
-        let files = identity.write(dir, "smtpd");
-        let main_cf_file = dir.join("etc/main.cf");
-        std::fs::write(&main_cf_file, main_cf(dir, setup, &files)).unwrap();
-        // Postfix waits while somebody may still be writing it.
-        let file = std::fs::File::options().append(true).open(main_cf_file);
-        let long_ago = SystemTime::now() - Duration::from_secs(60);
-        file.unwrap().set_modified(long_ago).unwrap();
-        std::fs::write(dir.join("etc/master.cf"), master_cf(setup)).unwrap();
-        let master = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--", "sh", "-c", UNTIL_TERM, "sh"])
-            .arg(format!("{UNPACKED}/usr/lib/postfix/sbin/master"))
-            .args(["-c", &dir.join("etc").to_string_lossy(), "-d"])
-            .env("LD_LIBRARY_PATH", format!("{UNPACKED}/usr/lib/postfix"))
-            .env("MAIL_CONFIG", dir.join("etc"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let master = master.unwrap_or_else(|e| panic!("{e}: run tests/run interop, as root"));
-        let mut postfix = Postfix { folder, master };
-        postfix.wait_listening(setup);
-        postfix
+        let folder = server::folder("postfix-");
+        server::subfolder(folder.path(), "mail", NOBODY, 0o700);
+        let files = identity.write(folder.path(), "smtpd");
+        let lines = main_cf(folder.path(), setup, &files);
+        let services: &[&str] = match setup.smarthost {
+            Some(_) => &["virtual", "smtp"],
+            None => &["virtual"],
+        };
+        let listens = (setup.ip, setup.port).into();
+        Postfix(postfix::Postfix::start(folder, listens, &lines, services))
     }
 
     /// The log so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.0.log()
     }
 
     /// The folder below which it stores mail.
     pub(crate) fn mail(&self) -> PathBuf {
-        self.folder.path().join("mail")
+        self.0.dir().join("mail")
     }
 
     /// Waits for a message in the maildir that contains the text, and gives it.
@@ -139,41 +96,9 @@ impl Postfix {
     }
 
     fn maildir(&self) -> impl Iterator<Item = PathBuf> {
-        let entries = std::fs::read_dir(self.folder.path().join("mail/inbox/new"));
+        let entries = std::fs::read_dir(self.0.dir().join("mail/inbox/new"));
         let entries = entries.into_iter().flatten().flatten();
         entries.map(|entry| entry.path())
-    }
-
-    fn wait_listening(&mut self, setup: &Setup) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect((setup.ip, setup.port)).is_err() {
-            let ended = self.master.try_wait().unwrap();
-            let late = Instant::now() > deadline;
-            assert!(
-                ended.is_none() && !late,
-                "Postfix did not come up ({ended:?}); it needs root\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        // With SIGTERM the master ends its children too.
-        let _ = Command::new("kill")
-            .arg(self.master.id().to_string())
-            .status();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline {
-            if matches!(self.master.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.master.kill();
-        let _ = self.master.wait();
     }
 }
 
@@ -185,57 +110,16 @@ fn begins_with(file: &Path, texts: &[&str]) -> bool {
     read.is_ok() && texts.iter().all(contains)
 }
 
-fn make_folders(dir: &Path) {
-    let make = |path: &str, owner: u32, group: u32, mode: u32| -> PathBuf {
-        let path = dir.join(path);
-        std::fs::create_dir_all(&path).unwrap();
-        chown(&path, Some(owner), Some(group))
-            .unwrap_or_else(|e| panic!("{e}: Postfix needs root"));
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        path
-    };
-    make("etc", 0, 0, 0o755);
-    make("queue", 0, 0, 0o755);
-    make("queue/pid", 0, 0, 0o755);
-    for name in [
-        "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
-        "saved", "trace",
-    ] {
-        make(&format!("queue/{name}"), MAIL, 0, 0o700);
-    }
-    make("queue/maildrop", MAIL, LP, 0o1730);
-    make("queue/public", MAIL, LP, 0o710);
-    make("data", MAIL, 0, 0o700);
-    make("mail", NOBODY, NOBODY, 0o700);
-}
-
 fn main_cf(dir: &Path, setup: &Setup, tls: &IdentityFiles) -> String {
     let Setup { host, domain, .. } = setup;
     let d = dir.display();
-    let libraries = format!("LD_LIBRARY_PATH={UNPACKED}/usr/lib/postfix MAIL_CONFIG={d}/etc");
     let (certificate, key) = (tls.certificate.display(), tls.private_key.display());
     let restrictions = match setup.smarthost {
         Some(_) => "permit_mynetworks, reject",
         None => "reject_unauth_destination",
     };
     format!(
-        "compatibility_level = 3.6
-queue_directory = {d}/queue
-data_directory = {d}/data
-command_directory = {UNPACKED}/usr/sbin
-daemon_directory = {UNPACKED}/usr/lib/postfix/sbin
-shlib_directory = {UNPACKED}/usr/lib/postfix
-meta_directory = {UNPACKED}/etc/postfix
-mail_owner = mail
-setgid_group = lp
-default_privs = nobody
-myhostname = {host}
-mydestination =
-inet_interfaces = all
-inet_protocols = ipv4
-smtpd_peername_lookup = no
-maillog_file = {d}/log
-maillog_file_prefixes = {d}
+        "myhostname = {host}
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {d}/mail
 virtual_mailbox_maps = static:inbox/
@@ -250,48 +134,13 @@ smtpd_tls_security_level = {}
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
 smtpd_relay_restrictions = {restrictions}
-alias_maps =
-alias_database =
-import_environment = {libraries}
-export_environment = {libraries}
 {}
-{}",
+{}
+",
         setup.tls,
         setup.smarthost.unwrap_or_default(),
         setup.lines
     )
-}
-
-fn master_cf(setup: &Setup) -> String {
-    let mut text = format!("{}:{} inet n - n - - smtpd\n", setup.ip, setup.port);
-    for (name, wakeup, limit, program) in [
-        ("cleanup", "-", "0", "cleanup"),
-        ("qmgr", "300", "1", "qmgr"),
-        ("rewrite", "-", "-", "trivial-rewrite"),
-        ("bounce", "-", "0", "bounce"),
-        ("defer", "-", "0", "bounce"),
-        ("trace", "-", "0", "bounce"),
-        ("proxymap", "-", "-", "proxymap"),
-        ("virtual", "-", "-", "virtual"),
-        ("error", "-", "-", "error"),
-        ("retry", "-", "-", "error"),
-        ("anvil", "-", "1", "anvil"),
-        ("scache", "-", "1", "scache"),
-        ("tlsmgr", "1000?", "1", "tlsmgr"),
-    ] {
-        let public = if matches!(name, "cleanup" | "qmgr") {
-            "n"
-        } else {
-            "-"
-        };
-        // Only `virtual` writes as another user, and must therefore be privileged.
-        let unprivileged = if name == "virtual" { "n" } else { "-" };
-        text += &format!("{name} unix {public} {unprivileged} n {wakeup} {limit} {program}\n");
-    }
-    if setup.smarthost.is_some() {
-        text += "smtp unix - - n - - smtp\n";
-    }
-    text + "postlog unix-dgram n - n - 1 postlogd\n"
 }
 
 /// The runner itself, without Postern: what goes in lies in the maildir.

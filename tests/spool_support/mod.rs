@@ -193,6 +193,7 @@ pub fn settlement(id: QueueId, changes: Vec<RecipientChange>) -> Settlement {
         changes,
         messages: vec![],
         events: vec![],
+        learnt: None,
     }
 }
 

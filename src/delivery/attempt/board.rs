@@ -5,6 +5,7 @@
 //! alone has kept back; at the end every recipient has one. Called by `walk`.
 
 use super::kept::Kept;
+use crate::assurance::Published;
 use crate::delivery::failure::Meaning;
 use crate::policy::Decision;
 use crate::types::{
@@ -29,6 +30,8 @@ struct Entry<'a> {
     met: bool,
     /// What a host that was reached said that another may say otherwise.
     last: Option<Failure>,
+    /// A host proves less than the domain has published.
+    violated: bool,
     /// A host that was reached can't take such a message at all.
     unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
@@ -38,6 +41,13 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn is_open(&self) -> bool {
         self.fate.is_none() && !self.met
+    }
+
+    /// What is wrong with the host by the domain's policy.
+    fn find(&mut self, finding: Option<Reason>) {
+        if let Some(sts) = &mut self.evidence.sts {
+            sts.finding = finding;
+        }
     }
 
     fn saw(&mut self, remote: &Remote, achieved: Option<&Achieved>) {
@@ -71,6 +81,7 @@ impl Entry<'_> {
                 rule: self.evidence.rule.take(),
                 configuration: std::mem::take(&mut self.evidence.configuration),
                 would: self.evidence.would,
+                sts: self.evidence.sts.take(),
                 ..Evidence::default()
             };
         }
@@ -78,8 +89,13 @@ impl Entry<'_> {
 }
 
 impl<'a> Board<'a> {
-    pub(super) fn new(decision: &Decision, recipients: Vec<&'a JobRecipient>) -> Self {
+    pub(super) fn new(
+        decision: &Decision,
+        published: &Published,
+        recipients: Vec<&'a JobRecipient>,
+    ) -> Self {
         let evidence = Evidence {
+            sts: published.facts(),
             rule: decision.rule.clone(),
             configuration: decision.configuration.clone(),
             ..Evidence::default()
@@ -92,6 +108,7 @@ impl<'a> Board<'a> {
             waiting: Waiting::default(),
             met: false,
             last: None,
+            violated: false,
             unsuitable: None,
             hindered: false,
         });
@@ -130,18 +147,21 @@ impl<'a> Board<'a> {
     }
 
     /// These recipients went over `kept`.
-    pub(super) fn over(&mut self, places: &[usize], kept: &Kept) {
+    pub(super) fn over(&mut self, places: &[usize], kept: &Kept, published: &Published) {
         for at in places {
             if let Some(entry) = self.entries.get_mut(*at) {
                 entry.saw(&kept.remote, Some(&kept.achieved));
+                entry.find(published.finding(&kept.hop.host, kept.proof.as_ref()));
             }
         }
     }
 
     /// A probe is at the point where `kept` would be given the message.
-    pub(super) fn met(&mut self, kept: &Kept) {
+    pub(super) fn met(&mut self, kept: &Kept, published: &Published) {
+        let finding = published.finding(&kept.hop.host, kept.proof.as_ref());
         for entry in self.each_open() {
             entry.saw(&kept.remote, Some(&kept.achieved));
+            entry.find(finding);
             entry.met = true;
         }
     }
@@ -152,6 +172,32 @@ impl<'a> Board<'a> {
         for entry in self.each_open().filter(unreached) {
             entry.saw(remote, achieved);
         }
+    }
+
+    /// A host proves less than the domain has published.
+    pub(super) fn violate(&mut self, reason: Reason) {
+        for entry in self.each_open() {
+            entry.violated = true;
+            entry.find(Some(reason));
+        }
+    }
+
+    /// Those who wait for that reason alone.
+    pub(super) fn violated(&self) -> Vec<&'a JobRecipient> {
+        let waits =
+            |entry: &&Entry<'_>| entry.violated && matches!(entry.fate, Some(Fate::Deferred(_)));
+        let waiting = self.entries.iter().filter(waits);
+        waiting.map(|entry| entry.recipient).collect()
+    }
+
+    /// Without these, who are walked for once more.
+    pub(super) fn without(mut self, others: &[&JobRecipient]) -> Self {
+        let is_other = |entry: &Entry<'_>| {
+            let mut others = others.iter();
+            others.any(|other| other.index == entry.recipient.index)
+        };
+        self.entries.retain(|entry| !is_other(entry));
+        self
     }
 
     /// What a transaction came to for the recipient at `at`; whether it may go in

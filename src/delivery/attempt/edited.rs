@@ -15,11 +15,14 @@ use crate::types::{
     Body, BodyError, BodyReader, BoxFuture, Failure, HeaderEdits, Job, Reason, Stage,
 };
 
-/// The job with these edits made.
+/// The job with these edits made; `None`: there are none.
 ///
 /// # Errors
 /// A [`Failure`] to wait for: the header section can't be read.
-pub(super) async fn edited(job: &Job, edits: &HeaderEdits) -> Result<Job, Failure> {
+pub(super) async fn edited(job: &Job, edits: &HeaderEdits) -> Result<Option<Job>, Failure> {
+    if edits.is_empty() {
+        return Ok(None);
+    }
     let unreadable = || failure::ours(Reason::BodyUnreadable, Stage::Message);
     let header = read_header(job.body.as_ref()).await;
     let header = header.ok_or_else(unreadable)?;
@@ -28,10 +31,10 @@ pub(super) async fn edited(job: &Job, edits: &HeaderEdits) -> Result<Job, Failur
         skip: header.len() as u64,
         stored: Arc::clone(&job.body),
     };
-    Ok(Job {
+    Ok(Some(Job {
         body: Arc::new(body),
         ..job.clone()
-    })
+    }))
 }
 
 async fn read_header(body: &dyn Body) -> Option<Bytes> {

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use super::Deliverer;
 use super::leg::Leg;
+use crate::assurance::Published;
 use crate::delivery::{Hop, NoRoute, Route};
 use crate::policy::{Decision, Question, RuleTrial};
-use crate::types::{Failure, Method, Required};
+use crate::types::{Failure, Method, Remembered, Required};
 
 /// The way of one recipient, as it stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,12 @@ pub struct Explanation {
     /// The same for the list by which it is delivered where that one would not, if
     /// the configuration is only observed.
     pub observed: Option<Vec<(Method, Required)>>,
+    /// What the recipient's domain publishes.
+    pub published: Published,
     /// Whether the route logs in.
     pub logs_in: bool,
+    /// What is remembered of the domain.
+    pub remembered: Remembered,
     /// Where it goes.
     pub route: Result<Route, NoRoute>,
     /// The addresses of the route's hosts, in the order tried, or why there are
@@ -47,12 +52,19 @@ impl Deliverer {
             }
         }
         let published = self.published(host).await;
+        let required = Leg::configured(&decision, credentials, &published).all_required();
         let observed = Leg::observed(&decision, credentials, &published);
+        let observed = observed.map(|leg| leg.all_required());
         Explanation {
-            required: Leg::configured(&decision, credentials, &published).all_required(),
-            observed: observed.map(|leg| leg.all_required()),
+            required,
+            observed,
             trials: self.policy.explain(&question),
             logs_in: credentials.is_some(),
+            published,
+            remembered: match &route {
+                Ok(route) => self.remembered(host, route),
+                Err(_) => Remembered::Nothing,
+            },
             decision,
             route,
             hosts,

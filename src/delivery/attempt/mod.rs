@@ -11,6 +11,7 @@ mod edited;
 mod explain;
 mod kept;
 mod leg;
+mod notes;
 mod open;
 mod probe;
 mod tally;
@@ -26,18 +27,21 @@ use self::board::Board;
 pub use self::explain::Explanation;
 pub(super) use self::kept::Kept;
 use self::leg::Leg;
+use self::notes::Notes;
 pub use self::probe::Prospect;
 use self::walk::{Errand, Walk};
 pub use self::watch::{Asked, HostVerdict, Sighting};
 use super::route::{RoutePatternError, Router};
 use super::timeouts::{self, Patience};
 use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
-use crate::assurance::Published;
+use crate::assurance::{NoMemory, Published, Remembers, sts};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
 use crate::sys::{Clock, Dialler, Entropy};
 use crate::tls::{ClientTls, RootsError};
-use crate::types::{BoxFuture, Host, Job, JobRecipient, RecipientReport, Report, Site, Waiting};
+use crate::types::{
+    BoxFuture, Domain, Host, Job, JobRecipient, RecipientReport, Remembered, Report, Site, Waiting,
+};
 
 /// Why delivery can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,9 @@ pub struct Deliverer {
     entropy: Arc<dyn Entropy>,
     router: Router,
     tls: ClientTls,
+    /// Where what domains publish is known; `None`: nobody asks.
+    sts: Option<Arc<sts::Cache>>,
+    memory: Arc<dyn Remembers>,
 }
 
 impl std::fmt::Debug for Deliverer {
@@ -91,7 +98,37 @@ impl Deliverer {
             dialler,
             clock,
             entropy,
+            sts: None,
+            memory: Arc::new(NoMemory),
         })
+    }
+
+    /// Holds domains to the MTA-STS policies that this cache knows.
+    #[must_use]
+    pub fn holding_to(mut self, sts: Arc<sts::Cache>) -> Self {
+        self.sts = Some(sts);
+        self
+    }
+
+    /// The same with a memory of what domains did before.
+    #[must_use]
+    pub fn remembering(self, memory: Arc<dyn Remembers>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Whether an operator's route replaces the MX hosts of `host`.
+    #[must_use]
+    pub fn has_route(&self, host: &Host) -> bool {
+        self.router.is_fixed(host)
+    }
+
+    /// What is remembered of the domain; nothing where a fixed route names hosts
+    /// that are not its own.
+    fn remembered(&self, host: &Host, route: &Route) -> Remembered {
+        match (host, &route.fixed) {
+            (Host::Domain(domain), None) => self.memory.regard(domain, self.clock.now()),
+            _ => Remembered::Nothing,
+        }
     }
 
     /// The job's recipients by what policy decides for them, and by whether they
@@ -131,6 +168,8 @@ impl Deliverer {
             site,
             at: self.clock.now(),
             recipients,
+            learnt: None,
+            waiver: None,
         }
     }
 
@@ -142,45 +181,99 @@ impl Deliverer {
         }
     }
 
-    /// What the domain publishes; nothing where a fixed route replaces it.
-    pub(super) async fn published(&self, _host: &Host) -> Published {
-        Published::nothing()
+    /// What the domain publishes; nothing where a fixed route replaces it. May take
+    /// a minute, where the domain is asked.
+    pub(super) async fn published(&self, host: &Host) -> Published {
+        match self.asked(host) {
+            Some((sts, domain)) => Published {
+                sts: sts.of(domain).await,
+            },
+            None => Published::nothing(),
+        }
+    }
+
+    /// The same after a host violated `than`, if it has changed (RFC 8461 section
+    /// 5.1).
+    async fn published_anew(&self, host: &Host, than: &Published) -> Option<Published> {
+        let (sts, domain) = self.asked(host)?;
+        let sts = sts.renewed(domain, &than.sts).await?;
+        Some(Published { sts })
+    }
+
+    fn asked<'a>(&'a self, host: &'a Host) -> Option<(&'a sts::Cache, &'a Domain)> {
+        let (sts, Host::Domain(domain)) = (self.sts.as_deref()?, host) else {
+            return None;
+        };
+        (!self.router.is_fixed(host)).then_some((sts, domain))
     }
 
     async fn run(&self, job: &Job, route: &Route, lane: &mut Lane) -> Report {
-        let published = self.published(&job.host).await;
-        let walk = Walk {
+        let mut published = match route.fixed {
+            Some(_) => Published::nothing(),
+            None => self.published(&job.host).await,
+        };
+        let remembered = self.remembered(&job.host, route);
+        let notes = Notes::default();
+        let known = (&remembered, &notes);
+        let mut reports = Vec::new();
+        for (decision, recipients) in self.groups(job) {
+            let edited = match edited::edited(job, &decision.edits).await {
+                Ok(edited) => edited,
+                Err(failure) => {
+                    let mut board = Board::new(&decision, &published, recipients);
+                    board.defer(&failure, Waiting::default());
+                    reports.extend(board.reports(&failure));
+                    continue;
+                }
+            };
+            let job = edited.as_ref().unwrap_or(job);
+            let walk = self.errand(job, route, &published, known);
+            let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
+            let violated = board.violated();
+            let anew = match violated.is_empty() {
+                true => None,
+                false => self.published_anew(&job.host, &published).await,
+            };
+            let Some(anew) = anew else {
+                reports.extend(board.reports(&last));
+                continue;
+            };
+            published = anew;
+            reports.extend(board.without(&violated).reports(&last));
+            let walk = self.errand(job, route, &published, known);
+            let (board, last) = self.walk(&walk, &decision, violated, lane).await;
+            reports.extend(board.reports(&last));
+        }
+        let report = self.report(job, Some(route.site.clone()), reports);
+        let (learnt, waiver) = notes.into_learnt(&job.host, &published, report.at, false);
+        Report {
+            // A route's hosts are the operator's choice and say nothing of the domain.
+            learnt: learnt.filter(|_| route.fixed.is_none()),
+            waiver,
+            ..report
+        }
+    }
+
+    /// The walk of a job, with what is remembered of its domain and what is learnt.
+    fn errand<'a>(
+        &'a self,
+        job: &'a Job,
+        route: &'a Route,
+        published: &'a Published,
+        (remembered, notes): (&'a Remembered, &'a Notes),
+    ) -> Walk<'a> {
+        Walk {
             errand: Errand::Deliver(job),
             patience: Patience::DELIVERY,
             route,
             credentials: self.credentials(&job.host, route),
-            published: &published,
+            published,
+            remembered,
+            notes,
             until: Instant::now() + timeouts::ATTEMPT,
             observing: false,
             age: self.clock.now().since(job.message.received_at),
-        };
-        let mut reports = Vec::new();
-        for (decision, recipients) in self.groups(job) {
-            let edited = match decision.edits.is_empty() {
-                true => None,
-                false => match edited::edited(job, &decision.edits).await {
-                    Ok(edited) => Some(edited),
-                    Err(failure) => {
-                        let mut board = Board::new(&decision, recipients);
-                        board.defer(&failure, Waiting::default());
-                        reports.extend(board.reports(&failure));
-                        continue;
-                    }
-                },
-            };
-            let walk = Walk {
-                errand: Errand::Deliver(edited.as_ref().unwrap_or(job)),
-                ..walk
-            };
-            let (board, last) = self.walk(&walk, &decision, recipients, lane).await;
-            reports.extend(board.reports(&last));
         }
-        self.report(job, Some(route.site.clone()), reports)
     }
 }
 
@@ -230,8 +323,8 @@ fn unrouted<'a>(
     recipients: Vec<&'a JobRecipient>,
     why: &NoRoute,
 ) -> Board<'a> {
-    let mut board = Board::new(decision, recipients);
     let published = Published::nothing();
+    let mut board = Board::new(decision, &published, recipients);
     nowhere(
         &mut board,
         &Leg::configured(decision, None, &published),

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Deliverer;
 use super::kept::Kept;
+use super::notes::Notes;
 use super::walk::vouches;
 use super::watch::{Sighting, Watch};
 use crate::assurance::{self, Judged, Published};
@@ -72,6 +73,8 @@ pub(super) struct Purpose<'a> {
     pub(super) patience: Patience,
     /// Who looks on, if this is a probe.
     pub(super) watch: Option<&'a Watch>,
+    /// What is learnt on the way.
+    pub(super) notes: &'a Notes,
 }
 
 impl Deliverer {
@@ -92,7 +95,8 @@ impl Deliverer {
             achieved: None,
         };
         if let Err(reason) = purpose.published.admits(&hop.host) {
-            refusal.verdict = failure::violated(failure::ours(reason, Stage::Route));
+            let failure = failure::ours(reason, Stage::Route);
+            refusal.verdict = failure::of_host(failure, purpose.required, None);
             return Err(refusal);
         }
         let addresses = match self.addresses(hop, purpose.fixed).await {
@@ -215,8 +219,9 @@ impl Deliverer {
     ) -> Result<Kept, Fault> {
         let mut seen = Sighting::at(address, profile);
         let result = self.ready(hop, address, purpose, profile, &mut seen).await;
+        seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
+        purpose.notes.saw(hop, &seen);
         if let Some(watch) = purpose.watch {
-            seen.fault = result.as_ref().err().map(|fault| fault.failure.clone());
             watch.saw(seen);
         }
         result

@@ -8,13 +8,14 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::explain::Explanation;
+use super::notes::Notes;
 use super::walk::{Errand, Walk};
 use super::watch::{Asked, Watch};
 use super::{Deliverer, unrouted};
 use crate::delivery::timeouts::{self, Patience};
-use crate::delivery::{Lane, failure};
+use crate::delivery::{Lane, Route, failure};
 use crate::policy::Question;
-use crate::types::{Evidence, Fate, JobRecipient, Method, Reason, Stage};
+use crate::types::{Evidence, Fate, JobRecipient, Learnt, Method, Reason, Stage};
 
 /// What an attempt made now would come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Prospect {
     pub evidence: Evidence,
     /// What would become of the message; `None`: it would be handed over.
     pub fate: Option<Fate>,
+    /// What was learnt of the domain's own hosts.
+    pub learnt: Option<Learnt>,
 }
 
 impl Deliverer {
@@ -44,14 +47,19 @@ impl Deliverer {
             attempts: 0,
             delay_told: false,
         };
-        let watch = Watch::default();
-        let walking = self.look(&explanation, &recipient, &watch, Patience::probe(began));
+        let (watch, notes) = (Watch::default(), Notes::default());
+        let patience = Patience::probe(began);
+        let walking = self.look(&explanation, &recipient, &watch, &notes, patience);
         let ended = timeout_at(end, walking).await.ok().flatten();
         let (method, evidence, fate) = ended.unwrap_or_else(|| {
             let late = failure::ours(Reason::TimedOut, Stage::Connect);
             (None, Evidence::default(), Some(Fate::Deferred(late)))
         });
+        let is_own = |route: &Route| route.fixed.is_none();
+        let host = question.recipient.host();
+        let (learnt, _) = notes.into_learnt(host, &explanation.published, self.clock.now(), true);
         let prospect = Prospect {
+            learnt: learnt.filter(|_| explanation.route.as_ref().is_ok_and(is_own)),
             asked: watch.into_notes(),
             method,
             evidence,
@@ -65,6 +73,7 @@ impl Deliverer {
         explanation: &Explanation,
         recipient: &JobRecipient,
         watch: &Watch,
+        notes: &Notes,
         patience: Patience,
     ) -> Option<(Option<Method>, Evidence, Option<Fate>)> {
         let decision = &explanation.decision;
@@ -72,13 +81,15 @@ impl Deliverer {
             Ok(route) => route,
             Err(why) => return unrouted(decision, vec![recipient], why).prospect(),
         };
-        let published = self.published(recipient.mailbox.host()).await;
+        let remembered = self.remembered(recipient.mailbox.host(), route);
         let walk = Walk {
             errand: Errand::Probe(watch),
             patience,
             route,
             credentials: self.credentials(recipient.mailbox.host(), route),
-            published: &published,
+            published: &explanation.published,
+            remembered: &remembered,
+            notes,
             until: patience.until(timeouts::ATTEMPT),
             observing: false,
             // As at its first attempt.

@@ -68,6 +68,11 @@ impl Tally {
         self.unmet.is_some()
     }
 
+    /// How a host violates what the domain has published, if one does.
+    pub(super) fn violation(&self) -> Option<Reason> {
+        self.violated.as_ref().map(|failure| failure.reason)
+    }
+
     /// What keeps a host from having said whether it takes a message.
     pub(super) fn unanswered(&self) -> Option<&Failure> {
         self.violated.as_ref().or(self.unknown.as_ref())

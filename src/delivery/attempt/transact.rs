@@ -54,7 +54,7 @@ pub(super) async fn transact(
         first = false;
         kept.used = Instant::now();
         kept.messages = kept.messages.saturating_add(1);
-        board.over(&batch, &kept);
+        board.over(&batch, &kept, walk.published);
         let reusable = outcome.reusable;
         let again = settle(board, &batch, outcome);
         if !reusable || !kept.connection.is_idle() {

@@ -18,6 +18,7 @@ use super::board::Board;
 use super::clocks::Clocks;
 use super::kept::Kept;
 use super::leg::Leg;
+use super::notes::Notes;
 use super::open::Purpose;
 use super::tally::{Summary, Tally};
 use super::transact::transact;
@@ -29,7 +30,8 @@ use crate::delivery::timeouts::{self, Patience};
 use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
 use crate::types::{
-    AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Required, Stage,
+    AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Remembered, Required, Stage,
+    Waiting,
 };
 
 /// What is done where a host proves what is required.
@@ -51,6 +53,10 @@ pub(super) struct Walk<'a> {
     pub(super) published: &'a Published,
     /// How old the message is.
     pub(super) age: Duration,
+    /// What is remembered of it.
+    pub(super) remembered: &'a Remembered,
+    /// What is learnt on the way.
+    pub(super) notes: &'a Notes,
     /// When no further host or address is begun with.
     pub(super) until: Instant,
     /// Whether this list is only observed, so that what a kept connection says of
@@ -93,7 +99,7 @@ impl Deliverer {
     ) -> (Board<'a>, Failure) {
         let tried = recipients.iter().all(|recipient| recipient.attempts > 0);
         let clocks = Clocks::new(&decision.treatment, walk.age, tried);
-        let mut board = Board::new(decision, recipients);
+        let mut board = Board::new(decision, walk.published, recipients);
         let configured = Leg::configured(decision, walk.credentials, walk.published);
         let first = Walk {
             observing: decision.observe.is_some(),
@@ -128,6 +134,7 @@ impl Deliverer {
         let mut next = leg.methods();
         let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
         let mut cleartext_shut = None;
+        let mut barred = None;
         while let Some((method, rest)) = next.split_first() {
             next = rest;
             if board.is_settled() {
@@ -137,11 +144,21 @@ impl Deliverer {
                 board.pass_over(*method, reason);
                 continue;
             }
+            if *method == Method::Cleartext
+                && let Some(failure) = bar(walk)
+            {
+                board.pass_over(*method, failure.reason);
+                barred = Some(failure);
+                continue;
+            }
             let required = leg.required(*method);
             board.turn(*method, &required);
             let tally = self.try_method(walk, *method, &required, board, lane).await;
             if tally.hinders() {
                 board.hinder();
+            }
+            if let Some(reason) = tally.violation() {
+                board.violate(reason);
             }
             board.defer_reached();
             board.end_unsuitable(tally.unanswered());
@@ -169,6 +186,16 @@ impl Deliverer {
                 }
             }
         }
+        // What did TLS before is likely to do it again: it waits.
+        if let Some(failure) = barred {
+            let waiting = Waiting {
+                answered: true,
+                ending: leg.ending(),
+                ..Waiting::default()
+            };
+            board.defer(&failure, waiting);
+            last = failure;
+        }
         board.end(leg.ending(), &last);
         last
     }
@@ -192,6 +219,7 @@ impl Deliverer {
             until: walk.until,
             patience: walk.patience,
             watch: walk.watch(),
+            notes: walk.notes,
         };
         let mut tally = Tally::default();
         for (tried, hop) in walk.route.hosts.iter().enumerate() {
@@ -239,7 +267,7 @@ impl Deliverer {
             }
             Errand::Probe(_) => {
                 if kept.reaches(required) {
-                    board.met(&kept);
+                    board.met(&kept, walk.published);
                 }
                 kept.hang_up().await;
             }
@@ -296,4 +324,14 @@ async fn keep(lane: &mut Lane, after: Option<Box<Kept>>) {
     {
         former.hang_up().await;
     }
+}
+
+/// Why `cleartext` has no turn to a domain that is remembered as encrypted; an
+/// exception that lets it is noted.
+fn bar(walk: &Walk<'_>) -> Option<Failure> {
+    if let Remembered::Waived(waiver) = walk.remembered {
+        walk.notes.waived(waiver);
+    }
+    let barred = walk.remembered.forbids_cleartext();
+    barred.then(|| failure::ours(Reason::TlsRemembered, Stage::StartTls))
 }

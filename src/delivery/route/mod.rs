@@ -78,6 +78,11 @@ impl Router {
         Ok(route)
     }
 
+    /// Whether an operator's route replaces what DNS says of `host`.
+    pub(super) fn is_fixed(&self, host: &Host) -> bool {
+        self.fixed.find(host).is_some()
+    }
+
     /// What the fixed route of `host` logs in with, if it does.
     pub(super) fn credentials(&self, host: &Host) -> Option<&Credentials> {
         self.fixed.find(host)?.credentials()

@@ -13,7 +13,7 @@ use crate::ingress::auth::Verdict;
 use crate::ingress::sasl::Login;
 use crate::ingress::settings::{Limits, Listener};
 use crate::spool::{SpoolError, Ticket};
-use crate::types::{Domain, Mailbox, QueueId, Wanted};
+use crate::types::{Domain, Foreseen, Foresight, Mailbox, NoForesight, QueueId, Wanted};
 
 /// What all sessions of one listener go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,45 @@ pub struct Rules {
     pub limits: Limits,
     /// What is noted of a message's content.
     pub wanted: Arc<Wanted>,
+    /// Who knows which domains do no TLS.
+    pub foresight: Sight,
 }
+
+/// Who is asked for `refuse_without_tls`, as a plain value.
+#[derive(Clone)]
+pub struct Sight(Arc<dyn Foresight>);
+
+impl Sight {
+    /// That one.
+    #[must_use]
+    pub fn new(foresight: Arc<dyn Foresight>) -> Self {
+        Self(foresight)
+    }
+
+    pub(super) fn refuses(&self, question: Foreseen<'_>) -> bool {
+        self.0.refuses(question)
+    }
+}
+
+impl Default for Sight {
+    fn default() -> Self {
+        Self(Arc::new(NoForesight))
+    }
+}
+
+impl fmt::Debug for Sight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sight")
+    }
+}
+
+impl PartialEq for Sight {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Sight {}
 
 /// What is known of a connection's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -165,6 +165,12 @@ impl Session {
                 (None, None) => postmaster_at(Host::Domain(self.rules.hostname.clone())),
             },
         };
+        if let Ok(mailbox) = &recipient
+            && transaction.is_foreseen(mailbox, &self.rules)
+        {
+            transaction.refused_any = true;
+            return self.refuse(&replies::no_tls_there());
+        }
         match recipient.map(|mailbox| transaction.add(mailbox, max)) {
             Ok(Ok(())) => self.reply(&replies::recipient_ok()),
             // Not the client's error: it may send the rest separately (I10).

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-pub use action::{Action, Answer, Rules, Secured};
+pub use action::{Action, Answer, Rules, Secured, Sight};
 
 use super::admission::Rights;
 use super::replies;

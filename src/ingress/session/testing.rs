@@ -37,6 +37,7 @@ pub(in crate::ingress) fn listener(kind: ListenerKind) -> Listener {
         } else {
             vec![]
         },
+        refuse_without_tls: false,
     }
 }
 
@@ -47,6 +48,7 @@ pub(in crate::ingress) fn rules(kind: ListenerKind) -> Rules {
         postmaster: None,
         sender_domains: listener.sender_domains.clone().into(),
         listener,
+        foresight: Sight::default(),
         limits: Limits {
             message_size: 10_000,
             recipients: 3,
@@ -81,6 +83,8 @@ pub(in crate::ingress) struct Driven {
     body: Option<Vec<u8>>,
     /// What was committed.
     pub(in crate::ingress) commits: Vec<(Ticket, String)>,
+    /// Since the last 354: `body` and `commit`, and the codes of replies.
+    pub(in crate::ingress) order: Vec<String>,
     pub(in crate::ingress) discards: usize,
     pub(in crate::ingress) pauses: usize,
     pub(in crate::ingress) closed: bool,
@@ -98,6 +102,7 @@ impl Driven {
             out: String::new(),
             body: None,
             commits: Vec::new(),
+            order: Vec::new(),
             discards: 0,
             pauses: 0,
             closed: false,
@@ -117,7 +122,12 @@ impl Driven {
 
     /// Under TLS and logged in.
     pub(in crate::ingress) fn logged_in() -> Self {
-        let mut driven = Self::with(rules(ListenerKind::Submissions), Some(secured()));
+        Self::logged_in_with(rules(ListenerKind::Submissions))
+    }
+
+    /// The same by other rules.
+    pub(in crate::ingress) fn logged_in_with(rules: Rules) -> Self {
+        let mut driven = Self::with(rules, Some(secured()));
         driven.say("EHLO me\r\n");
         assert_eq!(driven.say(LOGIN), "235 2.7.0 Authentication successful\r\n");
         driven
@@ -167,7 +177,11 @@ impl Driven {
         for _ in 0..1_000_000 {
             match self.session.advance() {
                 Action::Read => return,
-                Action::Send(octets) => self.out += std::str::from_utf8(&octets).unwrap(),
+                Action::Send(octets) => {
+                    let text = std::str::from_utf8(&octets).unwrap();
+                    self.note_replies(text);
+                    self.out += text;
+                }
                 Action::Pause(_) => self.pauses += 1,
                 Action::StartTls => self.session.answer(Answer::Secured(secured())),
                 Action::Authenticate(login) => {
@@ -185,6 +199,9 @@ impl Driven {
                         .answer(Answer::Opened(self.open.clone().map(|()| id)));
                 }
                 Action::Body(octets) => {
+                    if self.order.last().is_none_or(|last| last != "body") {
+                        self.order.push("body".to_owned());
+                    }
                     self.body
                         .as_mut()
                         .expect("an intake")
@@ -192,6 +209,7 @@ impl Driven {
                     self.session.answer(Answer::Written(self.write.clone()));
                 }
                 Action::Commit(ticket) => {
+                    self.order.push("commit".to_owned());
                     let body = self.body.take().expect("an intake");
                     let before = self.out.len();
                     if self.commit.is_ok() {
@@ -213,6 +231,15 @@ impl Driven {
             }
         }
         panic!("the session spins");
+    }
+
+    fn note_replies(&mut self, text: &str) {
+        for code in codes(text) {
+            match code {
+                354 => self.order.clear(),
+                _ => self.order.push(code.to_string()),
+            }
+        }
     }
 
     /// Whether an intake is open.

@@ -3,7 +3,7 @@
 use super::testing::*;
 use super::*;
 use crate::ingress::settings::ListenerKind;
-use crate::types::Mailbox;
+use crate::types::{Foreseen, Foresight, Mailbox};
 
 const FROM: &str = "MAIL FROM:<a@clinic.example>\r\n";
 const TO: &str = "RCPT TO:<b@x.example>\r\n";
@@ -185,6 +185,34 @@ fn i6_data_after_all_rcpt_failed() {
     let said = [FROM, "RCPT TO:<bad>\r\nRCPT TO:<a@b@c>\r\nDATA\r\nRSET\r\n"].concat();
     assert_eq!(driven.codes(said), [250, 501, 501, 554, 250]);
     assert!(!driven.has_intake());
+}
+
+/// Refuses one domain, for those who ask as they should.
+struct Knows;
+
+impl Foresight for Knows {
+    fn refuses(&self, question: Foreseen<'_>) -> bool {
+        assert_eq!(question.listener, "[::]:587");
+        assert_eq!(question.account, Some("scanner"));
+        assert!(question.by_listener);
+        question.recipient.host().to_string() == "bare.example"
+    }
+}
+
+#[test]
+fn a_domain_that_does_no_tls_is_refused_at_rcpt() {
+    let mut rules = rules(ListenerKind::Submission);
+    rules.listener.bind = "[::]:587".into();
+    rules.listener.refuse_without_tls = true;
+    rules.foresight = Sight::new(Arc::new(Knows));
+    let mut driven = Driven::logged_in_with(rules);
+    driven.say(FROM);
+    let said = driven.say("RCPT TO:<a@bare.example>\r\n");
+    assert!(said.starts_with("550 5.7.10 "), "{said}");
+    assert_eq!(
+        driven.codes("DATA\r\nRCPT TO:<a@x.example>\r\n"),
+        [554, 250]
+    );
 }
 
 #[test]

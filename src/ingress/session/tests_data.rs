@@ -320,3 +320,18 @@ fn a_client_that_sends_nothing_is_not_kept_for_ever() {
     }
     assert_eq!((driven.commits.len(), driven.closed), (5, false));
 }
+
+/// Every false end of a message, cut in two at every octet of the whole attack.
+#[test]
+fn i1_no_false_end_in_any_two_pieces() {
+    for end in postern_lab::FALSE_ENDS {
+        let (octets, ..) = end.attack("a@clinic.example", "victim@x.example");
+        for cut in 0..=octets.len() {
+            let mut driven = Driven::in_data();
+            let (before, after) = octets.split_at(cut);
+            let said = driven.say(before) + &driven.say(after);
+            assert_eq!(codes(&said), [550, 221], "{}, cut at {cut}", end.name);
+            assert!(driven.commits.is_empty() && driven.closed);
+        }
+    }
+}

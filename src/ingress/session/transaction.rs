@@ -7,7 +7,9 @@ use std::collections::HashSet;
 
 use crate::ingress::admission::Rights;
 use crate::ingress::intake::Incoming;
-use crate::types::{BodyType, Envelope, Mailbox, QueueId};
+use crate::types::{BodyType, Envelope, Foreseen, Mailbox, Principal, QueueId};
+
+use super::Rules;
 
 /// A transaction under way.
 #[derive(Debug)]
@@ -56,6 +58,21 @@ impl Transaction {
         self.known.insert(recipient.clone());
         self.recipients.push(recipient);
         Ok(())
+    }
+
+    /// Whether a recipient is to be refused because its domain does no TLS.
+    pub(super) fn is_foreseen(&self, recipient: &Mailbox, rules: &Rules) -> bool {
+        let principal = self.rights.principal();
+        rules.foresight.refuses(Foreseen {
+            recipient,
+            sender: self.sender.as_ref(),
+            account: match &principal {
+                Principal::Account(name) => Some(name),
+                Principal::Network(_) | Principal::Certificate(_) => None,
+            },
+            listener: &rules.listener.bind,
+            by_listener: rules.listener.refuse_without_tls,
+        })
     }
 
     /// Counts a RCPT. Whether there have been so many that no end is to be

@@ -12,7 +12,7 @@ use super::Record;
 pub const CSV_HEADER: &str = "time,id,event,sender,recipient,state,method,reason,\
 tls_version,tls_cipher,tls_group,authenticated_by,certificate_sha256,certificate_names,\
 certificate_not_after,remote,reply,rule,configuration,required,achieved,passed_over,\
-would,would_reason\r\n";
+would,would_reason,sts_mode,sts_id,sts_finding\r\n";
 
 /// A record's line, with its end. What is absent is empty; lists are joined by
 /// spaces.
@@ -47,6 +47,9 @@ pub fn csv_row(record: &Record) -> String {
         passed_over.collect::<Vec<_>>().join(" "),
         text(record.would.map(|would| would.method)),
         text(record.would.and_then(|would| would.reason)),
+        text(record.sts.as_ref().map(|sts| sts.mode.as_str())),
+        text(record.sts.as_ref().map(|sts| &sts.id)),
+        text(record.sts.as_ref().and_then(|sts| sts.finding)),
     ];
     let cells: Vec<String> = cells.into_iter().map(cell).collect();
     cells.join(",") + "\r\n"

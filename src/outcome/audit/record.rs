@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AuditEvent, Evidence, Method, Reason, Remote, State, TlsLevel, Would};
+use crate::types::{
+    AuditEvent, Evidence, Method, Reason, Remote, State, StsFacts, StsMode, StsSource, TlsLevel,
+    Would,
+};
 
 /// One line of the audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,29 @@ pub struct Record {
     /// observed; `null`: they are enforced.
     #[serde(default)]
     pub would: Option<Would>,
+    /// The MTA-STS policy of the recipient's domain; `null`: none is known.
+    #[serde(default)]
+    pub sts: Option<StsRecord>,
+}
+
+/// An MTA-STS policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StsRecord {
+    /// `enforce`, `testing` or `none`.
+    pub mode: StsMode,
+    /// The `id` of its record.
+    pub id: String,
+    /// Its host patterns, 20 at most.
+    pub mx: Vec<String>,
+    /// When it was fetched, RFC 3339 in UTC.
+    pub fetched_at: String,
+    /// When it ends, RFC 3339 in UTC.
+    pub expires_at: String,
+    /// `cache`, or `fetched` for this attempt.
+    pub source: StsSource,
+    /// What is wrong with the host by it: why mail must not go there (`enforce`) or
+    /// would not (`testing`); `null`: nothing.
+    pub finding: Option<Reason>,
 }
 
 /// What a handshake proved.
@@ -121,7 +147,20 @@ impl From<&AuditEvent> for Record {
             actor: event.actor.clone(),
             note: event.note.clone(),
             would: evidence.would,
+            sts: evidence.sts.as_ref().map(sts),
         }
+    }
+}
+
+fn sts(facts: &StsFacts) -> StsRecord {
+    StsRecord {
+        mode: facts.mode,
+        id: facts.id.clone(),
+        mx: facts.mx.clone(),
+        fetched_at: facts.fetched_at.to_string(),
+        expires_at: facts.expires_at.to_string(),
+        source: facts.source,
+        finding: facts.finding,
     }
 }
 

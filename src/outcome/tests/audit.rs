@@ -6,7 +6,7 @@ use super::audit_folder::{event, everything, open, records, start};
 use crate::outcome::audit::{AuditError, AuditFilter, CSV_HEADER, Record, csv_row, read};
 use crate::types::{
     AuthenticatedBy, CertificateFacts, Course, EventSink, Evidence, Method, Reason, Remote, State,
-    TlsFacts, TlsLevel, Would,
+    StsFacts, StsMode, StsSource, TlsFacts, TlsLevel, Would,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -37,6 +37,15 @@ fn a_line_holds_the_contracts_fields() {
         }),
         passed_over: vec![(Method::Cleartext, Reason::NoStarttls)],
         would: None,
+        sts: Some(StsFacts {
+            mode: StsMode::Testing,
+            id: "1".into(),
+            mx: vec!["*.x.example".into()],
+            fetched_at: start(),
+            expires_at: start() + DAY,
+            source: StsSource::Cache,
+            finding: Some(Reason::CertificateName),
+        }),
     };
     let mut log = open(folder.path());
     log.append(&[event.clone()]).unwrap();
@@ -73,7 +82,16 @@ fn a_line_holds_the_contracts_fields() {
         "passed_over": [{"method": "cleartext", "reason": "no-starttls"}],
         "actor": null,
         "note": null,
-        "would": null
+        "would": null,
+        "sts": {
+            "mode": "testing",
+            "id": "1",
+            "mx": ["*.x.example"],
+            "fetched_at": "2026-11-22T08:00:00.000Z",
+            "expires_at": "2026-11-23T08:00:00.000Z",
+            "source": "cache",
+            "finding": "certificate-name"
+        }
     });
     assert_eq!(found, wanted);
     assert_eq!(text.lines().count(), 1);
@@ -236,7 +254,7 @@ fn csv_is_quoted_and_no_formula() {
     let wanted = format!(
         "2026-11-22T08:00:00.000Z,{id},{name},'=cmd|'/c calc'!A1@x.example,''q@x.example,\
          delivered,tls,,,,,,,,,,\"250 \"\"a\"\", b\r\nc\",,,,,\
-         tls:no-starttls cleartext:blocked,drop,no-starttls\r\n"
+         tls:no-starttls cleartext:blocked,drop,no-starttls,,,\r\n"
     );
     assert_eq!(row, wanted);
     let columns = CSV_HEADER.matches(',').count();

@@ -169,6 +169,8 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
         site: Some(Site::new(["mx.x.example"])),
         at: at("2026-11-22T08:05:00Z"),
         recipients: recipients.collect(),
+        learnt: None,
+        waiver: None,
     }
 }
 

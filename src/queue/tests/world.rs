@@ -150,6 +150,8 @@ impl Scripted {
             site,
             at: self.clock.now(),
             recipients: recipients.collect(),
+            learnt: None,
+            waiver: None,
         }
     }
 }

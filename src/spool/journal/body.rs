@@ -3,7 +3,8 @@
 //! Owns the reader that follows a body's runs through the journal. Holds always:
 //! no more than one chunk is in memory; every chunk has passed its seal before
 //! it is given out; a reading that compaction overtakes goes on at the new
-//! place. Reads in blocking threads. Used by queue, delivery and compaction.
+//! place. Reads what is in the system's memory where it is asked, the rest in
+//! blocking threads. Used by queue, delivery and compaction.
 
 use std::fmt;
 use std::sync::Arc;
@@ -80,6 +81,12 @@ impl BodyReader for Reader {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BodyError>> {
         Box::pin(async move {
             let mut cursor = self.cursor.take().ok_or(BodyError::Gone)?;
+            // What was written just now is in memory still: then it takes less time
+            // than handing the work to another thread and waiting for it.
+            if let Some(piece) = cursor.next_at_once() {
+                self.cursor = Some(cursor);
+                return Ok(Some(piece));
+            }
             let reading = tokio::task::spawn_blocking(move || {
                 let piece = cursor.next();
                 (cursor, piece)
@@ -102,7 +109,28 @@ pub(super) struct Cursor {
     /// Which span, and how many octets of it were given out.
     span: usize,
     done: u64,
-    record: Option<(Span, Arc<Segment>, Header)>,
+    record: Option<Record>,
+}
+
+/// The record that the present span lies in.
+struct Record {
+    span: Span,
+    segment: Arc<Segment>,
+    header: Header,
+    sealer: Sealer,
+}
+
+/// Where a chunk is and what is wanted of it.
+struct Piece {
+    /// Which chunk, and whether it is the last of its section.
+    index: u32,
+    is_last: bool,
+    offset: u64,
+    /// Octets of it, sealed.
+    length: usize,
+    /// Octets before what is wanted, and at most so many of that.
+    skip: usize,
+    left: usize,
 }
 
 impl Cursor {
@@ -144,48 +172,53 @@ impl Cursor {
         Ok(self.spans.as_ref().and_then(|s| s.get(self.span)).copied())
     }
 
-    /// Reads what is left of the chunk in which the reading stands.
-    fn read(&mut self, span: Span) -> Result<Bytes, SegmentError> {
-        let (segment, header) = self.record(span)?;
-        let at = span.start + self.done;
-        let index = at / CHUNK as u64;
-        let sealed_at = index * SEALED_CHUNK as u64;
-        let section = u64::from(header.body_len);
-        let length = section.saturating_sub(sealed_at).min(SEALED_CHUNK as u64);
-        let is_last = sealed_at + length >= section;
-        let index = u32::try_from(index).map_err(|_| SegmentError::Damaged)?;
-        let mut chunk = vec![0; usize::try_from(length).unwrap_or(0)];
-        let offset = span.at.offset + HEADER_LEN as u64 + u64::from(header.head_len) + sealed_at;
-        segment.read(&mut chunk, offset)?;
-        let about = header.about();
-        let opened = Sealer::new(&segment.key, &header.salt, &about)?.open(
-            Section::Body,
-            index,
-            is_last,
-            &mut chunk,
-        )?;
-        let from = usize::try_from(at % CHUNK as u64).unwrap_or(0);
-        let left = usize::try_from(span.octets - self.done).unwrap_or(usize::MAX);
-        let to = opened.min(from.saturating_add(left));
-        if from >= to {
-            return Err(SegmentError::Damaged);
+    /// The next piece if it can be had without waiting. Whatever else there is to
+    /// say, [`Cursor::next`] says.
+    fn next_at_once(&mut self) -> Option<Bytes> {
+        let span = *self.spans.as_ref()?.get(self.span)?;
+        let record = self.record.as_ref().filter(|r| r.span == span)?;
+        let piece = Piece::of(record, self.done).ok()?;
+        let mut chunk = vec![0; piece.length];
+        let is_read = record.segment.read_at_once(&mut chunk, piece.offset);
+        if !is_read.ok()? {
+            return None;
         }
-        Ok(Bytes::from(chunk).slice(from..to))
+        let octets = piece.open(record, chunk).ok()?;
+        self.done += octets.len() as u64;
+        Some(octets)
     }
 
-    fn record(&mut self, span: Span) -> Result<(Arc<Segment>, Header), SegmentError> {
-        if let Some((of, segment, header)) = &self.record
-            && *of == span
-        {
-            return Ok((Arc::clone(segment), header.clone()));
-        }
+    /// Reads what is left of the chunk in which the reading stands.
+    fn read(&mut self, span: Span) -> Result<Bytes, SegmentError> {
+        let done = self.done;
+        let record = self.record(span)?;
+        let piece = Piece::of(record, done)?;
+        let mut chunk = vec![0; piece.length];
+        record.segment.read(&mut chunk, piece.offset)?;
+        piece.open(record, chunk)
+    }
+
+    fn record(&mut self, span: Span) -> Result<&Record, SegmentError> {
+        let record = match self.record.take().filter(|record| record.span == span) {
+            Some(record) => record,
+            None => self.open_record(span)?,
+        };
+        Ok(self.record.insert(record))
+    }
+
+    fn open_record(&self, span: Span) -> Result<Record, SegmentError> {
         let segment = self.core.segments.get(span.at.segment)?;
         let header = segment.header(span.at.offset)?;
         if header.id != self.id && span.start == 0 && self.place.slot == 0 {
             return Err(SegmentError::Damaged);
         }
-        self.record = Some((span, Arc::clone(&segment), header.clone()));
-        Ok((segment, header))
+        let sealer = Sealer::new(&segment.key, &header.salt, &header.about())?;
+        Ok(Record {
+            span,
+            segment,
+            header,
+            sealer,
+        })
     }
 
     /// Looks up where compaction has put the message. Its runs may be cut in other
@@ -216,5 +249,37 @@ impl Cursor {
         let (segment, offset) = (at.segment, at.offset);
         tracing::error!(id = %self.id, segment, offset, "a stored body is damaged");
         BodyError::Damaged
+    }
+}
+
+impl Piece {
+    /// What is left of the chunk behind `done` octets of the record's span.
+    fn of(record: &Record, done: u64) -> Result<Self, SegmentError> {
+        let (span, header) = (record.span, &record.header);
+        let at = span.start + done;
+        let index = at / CHUNK as u64;
+        let sealed_at = index * SEALED_CHUNK as u64;
+        let section = u64::from(header.body_len);
+        let length = section.saturating_sub(sealed_at).min(SEALED_CHUNK as u64);
+        let body = span.at.offset + HEADER_LEN as u64 + u64::from(header.head_len);
+        Ok(Self {
+            index: u32::try_from(index).map_err(|_| SegmentError::Damaged)?,
+            is_last: sealed_at + length >= section,
+            offset: body + sealed_at,
+            length: usize::try_from(length).unwrap_or(0),
+            skip: usize::try_from(at % CHUNK as u64).unwrap_or(0),
+            left: usize::try_from(span.octets - done).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Opens the chunk that was read.
+    fn open(&self, record: &Record, mut chunk: Vec<u8>) -> Result<Bytes, SegmentError> {
+        let sealer = &record.sealer;
+        let opened = sealer.open(Section::Body, self.index, self.is_last, &mut chunk)?;
+        let to = opened.min(self.skip.saturating_add(self.left));
+        if self.skip >= to {
+            return Err(SegmentError::Damaged);
+        }
+        Ok(Bytes::from(chunk).slice(self.skip..to))
     }
 }

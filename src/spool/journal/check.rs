@@ -96,7 +96,8 @@ pub struct UnreadableMessage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct IndexState {
     /// `well`; `behind`, which the next start makes good; `rebuild`: the next start
-    /// makes it anew by itself; `differs`: only a repair does.
+    /// makes it anew by itself; `differs`: only a repair does; `unknown`: there was no
+    /// room to look at it.
     pub state: &'static str,
     /// Why it is not `well`.
     pub why: Option<String>,
@@ -275,7 +276,7 @@ fn domains(message: &Message) -> Vec<String> {
 }
 
 /// The folder in which a copy of the index may lie for a while.
-pub(super) fn scratch(entropy: &dyn Entropy) -> std::io::Result<PathBuf> {
+pub(in crate::spool) fn scratch(entropy: &dyn Entropy) -> std::io::Result<PathBuf> {
     let mut name = [0; 8];
     entropy.fill(&mut name).map_err(std::io::Error::other)?;
     let name = u64::from_be_bytes(name);
@@ -286,7 +287,7 @@ pub(super) fn scratch(entropy: &dyn Entropy) -> std::io::Result<PathBuf> {
 }
 
 /// Copies a folder of plain files and folders.
-pub(super) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(in crate::spool) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());

@@ -112,7 +112,7 @@ pub(super) fn take_clean_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option
 ///
 /// # Errors
 /// What the disk says.
-pub(super) fn write_new(
+pub(in crate::spool) fn write_new(
     disk: &dyn Disk,
     path: &Path,
     octets: &[u8],

@@ -137,7 +137,8 @@ impl Committer {
             let error = self.fall_sick(error);
             return group.into_iter().for_each(|job| refuse(job, &error));
         }
-        let (staged, finished) = match self.stage(group) {
+        let room = self.core.room();
+        let (mut staged, finished) = match self.stage(group, room) {
             Ok(stage) => stage,
             Err((staged, error)) => {
                 self.head.discard();
@@ -149,24 +150,26 @@ impl Committer {
         if staged.is_empty() {
             return;
         }
-        let begun = Instant::now();
+        let (begun, end) = (Instant::now(), self.head.end());
         if let Err(error) = self.head.write() {
             let error = self.fall_sick(error);
             return staged.into_iter().for_each(|s| s.fail(&error));
         }
         self.core.meters.flushed(begun.elapsed(), staged.len());
-        self.enter(finished, &staged);
+        self.enter(finished, &mut staged);
         let core = Arc::clone(&self.core);
         staged.into_iter().for_each(|s| s.succeed(&core));
-        self.see_room();
+        // Asking the system once a group is enough.
+        let written = self.head.end() - end;
+        self.core.health().is_full = room <= written;
     }
 
     /// Seals the group behind the head's end and works out what it changes.
     fn stage(
         &mut self,
         group: Vec<Job>,
+        room: u64,
     ) -> Result<(Vec<Staged>, Finished), (Vec<Staged>, IndexError)> {
-        let room = self.core.room();
         let previous = self.head.take_previous();
         let guard = self
             .core
@@ -195,7 +198,7 @@ impl Committer {
     /// Enters in index and books what is durable in the journal. Where the index
     /// fails the answer is still yes: the journal has it, and the index will be
     /// made anew from it.
-    fn enter(&mut self, mut finished: Finished, staged: &[Staged]) {
+    fn enter(&mut self, mut finished: Finished, staged: &mut [Staged]) {
         let changes = std::mem::take(&mut finished.changes);
         let guard = self
             .core
@@ -228,8 +231,8 @@ impl Committer {
 
     /// Notes in index and books that the journal goes on in the new segment.
     fn enter_follow(&mut self) {
-        match self.stage(Vec::new()) {
-            Ok((_, finished)) => self.enter(finished, &[]),
+        match self.stage(Vec::new(), 0) {
+            Ok((_, finished)) => self.enter(finished, &mut []),
             Err((_, error)) => {
                 self.head.discard();
                 self.core.index_failed(error);

@@ -32,7 +32,10 @@ use super::segments::SegmentError;
 const LIVE_SHARE: u64 = 20;
 /// Dead octets that are borne, in segments, before the oldest one is compacted
 /// whatever its share: it pins newer ones, which may be all dead.
-const DEAD_BORNE: u64 = 4;
+const DEAD_BORNE: u64 = 2;
+/// Dead octets that are borne for each live one, in percent: with what index and
+/// seals take, the spool stays under twice what lies in it.
+const DEAD_SHARE: u64 = 50;
 /// Messages moved in one step.
 const STEP: usize = 32;
 /// Octets moved in one step.
@@ -41,8 +44,8 @@ const STEP_OCTETS: u64 = 4 << 20;
 /// Which segment to compact, if any.
 ///
 /// The second rule bounds the disk: since pins go to older segments only, the
-/// oldest has none, and once emptied it goes and frees others. Moving it costs
-/// at most one octet written for each dead octet there is.
+/// oldest has none, and once emptied it goes and frees others. Moving all costs
+/// at most two octets written for each dead octet there is.
 pub(super) fn choose(
     books: &Books,
     segment_size: u64,
@@ -71,7 +74,8 @@ pub(super) fn choose(
         .lengths
         .keys()
         .find(|number| !books.unreadable.contains(number))?;
-    (dead > live.max(DEAD_BORNE * segment_size) && may(*oldest)).then_some(*oldest)
+    (dead > (live / 100 * DEAD_SHARE).max(DEAD_BORNE * segment_size) && may(*oldest))
+        .then_some(*oldest)
 }
 
 /// A segment being emptied.
@@ -182,7 +186,7 @@ impl Compaction {
         let content = if size <= PART as u64 {
             Content::Inline(read(&mut cursor, PART)?)
         } else {
-            Content::Parts(move_parts(jobs, id, &mut cursor)?)
+            Content::Parts(move_parts(jobs, id, &mut cursor)?, Vec::new())
         };
         let (reply, answer) = oneshot::channel();
         send(
@@ -295,11 +299,17 @@ mod tests {
 
     #[test]
     fn much_that_is_dead_moves_the_oldest() {
-        let half = SEGMENT_SIZE / 2;
-        let some: Vec<_> = (1..=8).map(|n| (n, half)).collect();
+        let most = SEGMENT_SIZE / 4 * 3;
+        let some: Vec<_> = (1..=8).map(|n| (n, most)).collect();
         assert_eq!(
             choose(&books(&some, SEGMENT_SIZE), SEGMENT_SIZE, behind(9), &[]),
             None
+        );
+        // As much dead as live is too much.
+        let half: Vec<_> = (1..=8).map(|n| (n, SEGMENT_SIZE / 2)).collect();
+        assert_eq!(
+            choose(&books(&half, SEGMENT_SIZE), SEGMENT_SIZE, behind(9), &[]),
+            Some(1)
         );
         let mut pinned = books(&some, SEGMENT_SIZE);
         for number in 2..=8 {

@@ -52,18 +52,37 @@ pub(super) fn compare(
     };
     let copy = match scratch(entropy) {
         Ok(copy) => copy,
-        Err(e) => return rebuild(&format!("it could not be copied to be looked at: {e}")),
+        Err(error) => return unknown(&error),
     };
-    let result = copy_folder(&folder, &copy)
-        .map_err(|e| e.to_string())
-        .and_then(|()| {
-            let index = Index::open(&copy, Arc::clone(key), entropy).map_err(|e| e.to_string())?;
-            let is_marked = is_marked(disk, &folder);
-            look(&index, reading, is_marked).map_err(|e| e.to_string())
-        });
+    let result = copy_folder(&folder, &copy).map(|()| {
+        let index = Index::open(&copy, Arc::clone(key), entropy).map_err(|e| e.to_string())?;
+        let is_marked = is_marked(disk, &folder);
+        look(&index, reading, is_marked).map_err(|e| e.to_string())
+    });
     // A leftover is the temporary folder's business.
     let _ = std::fs::remove_dir_all(&copy);
-    result.unwrap_or_else(|why| rebuild(&format!("it can't be read: {why}")))
+    match result {
+        Ok(Ok(against)) => against,
+        Ok(Err(why)) => rebuild(&format!("it can't be read: {why}")),
+        Err(error) => unknown(&error),
+    }
+}
+
+/// It can't be copied, which says nothing about it.
+fn unknown(error: &std::io::Error) -> Against {
+    let folder = std::env::temp_dir();
+    let folder = folder.display();
+    Against {
+        state: IndexState {
+            state: "unknown",
+            why: Some(format!(
+                "it can't be copied to {folder} to be looked at: {error}; make room there, or \
+                 set TMPDIR to a folder with room for it"
+            )),
+            ..IndexState::default()
+        },
+        ..Against::default()
+    }
 }
 
 fn rebuild(why: &str) -> Against {

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::types::AuditEvent;
+use crate::types::{AuditEvent, Learnt};
 
 use super::super::EventSink;
 use super::payload::Position;
@@ -49,6 +49,11 @@ impl Events {
                 tracing::error!(%error, "the audit did not take events; they stay in the journal");
             }
         }
+    }
+
+    /// Hands over what was learnt.
+    pub(super) fn learn(&mut self, learnt: Learnt) {
+        self.sink.learn(learnt);
     }
 
     /// From where events are owed.

@@ -236,7 +236,10 @@ impl<'a> Import<'a> {
         }
         let content = match head.parts {
             0 => Content::Inline(vec![body]),
-            _ => Content::Parts(parts.map(|parts| parts.held).unwrap_or_default()),
+            _ => Content::Parts(
+                parts.map(|parts| parts.held).unwrap_or_default(),
+                Vec::new(),
+            ),
         };
         self.write(head, content, message)
     }

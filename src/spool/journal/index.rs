@@ -9,20 +9,24 @@
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::sys::Entropy;
 
+use super::entry::MESSAGES;
+use super::index_copy::Copy;
 use super::keys::{KeyError, SecretKey};
 use super::overlay::{Changes, Overlay};
 use super::sealer::Sealer;
 
 /// Octets that sled may use for its cache.
-const CACHE: u64 = 64 << 20;
+const CACHE: u64 = 32 << 20;
+/// The same while a copy is made, which is written from its beginning to its end.
+const COPY_CACHE: u64 = 4 << 20;
 
 /// The index is not to be trusted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum IndexError {
+pub(in crate::spool) enum IndexError {
     /// sled says so.
     #[error("{0}")]
     Sled(#[from] sled::Error),
@@ -35,6 +39,12 @@ pub(super) enum IndexError {
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Entropy,
+}
+
+impl From<std::io::Error> for IndexError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Sled(error.into())
+    }
 }
 
 impl From<KeyError> for IndexError {
@@ -57,7 +67,7 @@ pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Octets of changes in memory, about, above which whoever makes the next waits
 /// until they are in the database.
-const OVERLAY_MAX: usize = 16 << 20;
+const OVERLAY_MAX: usize = 8 << 20;
 
 /// Writes the database to its file.
 pub(super) struct Flusher(Arc<Base>);
@@ -75,6 +85,9 @@ impl Flusher {
     }
 }
 
+/// Changes that are in no database.
+pub(super) struct Pending(Overlay);
+
 /// The open index.
 pub(super) struct Index(Arc<Base>);
 
@@ -83,6 +96,13 @@ struct Base {
     db: sled::Db,
     overlay: RwLock<Overlay>,
     sealer: Sealer,
+    /// A copy of the database in the making, which gets every batch too. Locked
+    /// while either is written.
+    copy: Mutex<Option<Copy>>,
+    /// Behind this key there is no message in the database. Each new message is
+    /// asked for before it is entered, and most are never in there: this knows
+    /// without a look.
+    last_message: RwLock<Vec<u8>>,
 }
 
 impl Index {
@@ -95,17 +115,69 @@ impl Index {
         key: Arc<SecretKey>,
         entropy: &dyn Entropy,
     ) -> Result<Self, IndexError> {
-        let config = sled::Config::new()
-            .path(folder)
-            .cache_capacity(CACHE)
-            // Flushed by the keeper, together with the checkpoint.
-            .flush_every_ms(None);
-        let db = calm(|| config.open())?;
+        let db = open_database(folder, CACHE)?;
+        let last = calm(|| db.scan_prefix(MESSAGES).next_back().transpose())?;
+        let last = last.map(|(key, _)| key.to_vec());
         Ok(Self(Arc::new(Base {
             db,
+            last_message: RwLock::new(last.unwrap_or_default()),
             overlay: RwLock::default(),
             sealer: Sealer::new(key, entropy)?,
+            copy: Mutex::default(),
         })))
+    }
+
+    /// Begins a copy of the database in an empty folder.
+    ///
+    /// # Errors
+    /// [`IndexError`]: of the copy alone.
+    pub(super) fn begin_copy(&self, folder: &Path) -> Result<(), IndexError> {
+        let copy = Copy::new(open_database(folder, COPY_CACHE)?);
+        *self.0.copy() = Some(copy);
+        Ok(())
+    }
+
+    /// Copies some pairs; says whether there are more. After an error, or a batch
+    /// that the copy did not take, there is no copy any more.
+    ///
+    /// # Errors
+    /// [`IndexError`]: of the copy alone.
+    pub(super) fn copy_some(&self) -> Result<bool, IndexError> {
+        let mut slot = self.0.copy();
+        let mut copy = slot.take().ok_or(IndexError::Damaged)?;
+        let more = copy.some(&self.0.db)?;
+        *slot = Some(copy);
+        Ok(more)
+    }
+
+    /// Writes the copy to its file, which is no fsync, for as long as there is one.
+    ///
+    /// # Errors
+    /// [`IndexError`]: of the copy alone.
+    pub(super) fn flush_copy(&self) -> Result<(), IndexError> {
+        self.0.copy().as_ref().ok_or(IndexError::Damaged)?.flush()
+    }
+
+    /// Forgets the copy.
+    pub(super) fn drop_copy(&self) {
+        self.0.copy().take();
+    }
+
+    /// Closes the database and its copy, writes nothing more into either; gives the
+    /// changes that are in neither. Gives itself back while somebody flushes.
+    ///
+    /// # Errors
+    /// Itself.
+    pub(super) fn close(self) -> Result<Pending, Self> {
+        let base = Arc::try_unwrap(self.0).map_err(Self)?;
+        let overlay = base.overlay.into_inner();
+        Ok(Pending(overlay.unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Takes over the changes that another database of the same content lacks.
+    pub(super) fn take_over(&self, pending: Pending) {
+        let overlay = self.0.overlay.write();
+        *overlay.unwrap_or_else(PoisonError::into_inner) = pending.0;
     }
 
     /// The value under a key.
@@ -115,6 +187,9 @@ impl Index {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         if let Some(changed) = self.0.overlay().get(key) {
             return Ok(changed.clone());
+        }
+        if self.0.has_not_come_to(key) {
+            return Ok(None);
         }
         match calm(|| self.0.db.get(key))? {
             None => Ok(None),
@@ -287,19 +362,57 @@ impl Base {
         }
     }
 
+    /// Whether a key is that of a message behind all that are in the database.
+    fn has_not_come_to(&self, key: &[u8]) -> bool {
+        let last = self.last_message.read();
+        key.starts_with(MESSAGES) && key > last.unwrap_or_else(PoisonError::into_inner).as_slice()
+    }
+
+    /// Notes that a message is about to be written to the database.
+    fn comes_to(&self, key: &[u8]) {
+        if self.has_not_come_to(key) {
+            let last = self.last_message.write();
+            *last.unwrap_or_else(PoisonError::into_inner) = key.to_vec();
+        }
+    }
+
     /// Makes changes in the database, in one batch. What came and went since the
     /// last one was never there, and costs a look.
     fn write(&self, changes: &Changes) -> Result<(), IndexError> {
+        let mut copy = self.copy();
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             match value {
-                Some(plain) => batch.insert(key.as_slice(), self.sealer.seal(key, plain)?),
+                Some(plain) => {
+                    self.comes_to(key);
+                    batch.insert(key.as_slice(), self.sealer.seal(key, plain)?);
+                }
+                None if self.has_not_come_to(key) => {}
                 None if calm(|| self.db.contains_key(key))? => batch.remove(key.as_slice()),
                 None => {}
             }
         }
+        if let Some(taking) = copy.as_ref()
+            && let Err(error) = taking.apply(batch.clone())
+        {
+            tracing::warn!(%error, "the copy of the index is given up");
+            *copy = None;
+        }
         calm(|| self.db.apply_batch(batch))
     }
+
+    fn copy(&self) -> MutexGuard<'_, Option<Copy>> {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_database(folder: &Path, cache: u64) -> Result<sled::Db, IndexError> {
+    let config = sled::Config::new()
+        .path(folder)
+        .cache_capacity(cache)
+        // Flushed by the keeper, together with the checkpoint.
+        .flush_every_ms(None);
+    calm(|| config.open())
 }
 
 /// A value on the way.
@@ -322,7 +435,9 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// sled 0.34 asserts on damaged files instead of saying so.
-fn calm<T>(with: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+pub(in crate::spool) fn calm<T>(
+    with: impl FnOnce() -> Result<T, sled::Error>,
+) -> Result<T, IndexError> {
     Ok(catch_unwind(AssertUnwindSafe(with)).map_err(|_| IndexError::Panicked)??)
 }
 

@@ -17,6 +17,10 @@ enum Step {
     Close,
     /// The database is closed after a flush, and opened again.
     Reopen,
+    /// A copy is begun, unless one is.
+    Begin,
+    /// The copy takes the database's place, if there is one.
+    Change,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -26,6 +30,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Flush),
         1 => Just(Step::Close),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Begin),
+        1 => Just(Step::Change),
     ];
     prop::collection::vec(step, 1..14)
 }
@@ -92,9 +98,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn whoever_reads_sees_every_change(steps in steps()) {
-        let folder = tempfile::tempdir().unwrap();
+        let spool = tempfile::tempdir().unwrap();
+        let (mut number, mut now, mut has_copy) = (0, 0, false);
+        let folder = |number: u32| spool.path().join(number.to_string());
         let secret = secret();
-        let mut index = open(folder.path(), &secret);
+        let mut index = open(&folder(0), &secret);
         let mut model = BTreeMap::new();
         for step in steps {
             match step {
@@ -113,8 +121,25 @@ proptest! {
                 Step::Reopen => {
                     index.flusher().flush().unwrap();
                     drop(index);
-                    index = open(folder.path(), &secret);
+                    index = open(&folder(now), &secret);
+                    has_copy = false;
                 }
+                Step::Begin => {
+                    number += u32::from(!has_copy);
+                    if !has_copy {
+                        index.begin_copy(&folder(number)).unwrap();
+                        has_copy = true;
+                    }
+                }
+                Step::Change if has_copy => {
+                    while index.copy_some().unwrap() {}
+                    index.flush_copy().unwrap();
+                    let pending = index.close().ok().unwrap();
+                    index = open(&folder(number), &secret);
+                    index.take_over(pending);
+                    (now, has_copy) = (number, false);
+                }
+                Step::Change => {}
             }
             same(&index, &model);
         }

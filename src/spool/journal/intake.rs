@@ -116,10 +116,7 @@ impl JournalIntake {
         let content = if self.parts.is_empty() {
             Content::Inline(self.pieces.take())
         } else {
-            if self.pieces.octets > 0 {
-                self.write_part().await?;
-            }
-            Content::Parts(std::mem::take(&mut self.parts))
+            Content::Parts(std::mem::take(&mut self.parts), self.pieces.take())
         };
         let message = Arc::new(rules::message(self.id, self.core.ids.now(), ticket));
         ask(&self.jobs, |reply| Job::Accept {

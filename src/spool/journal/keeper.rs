@@ -21,6 +21,7 @@ use super::payload::{Position, SettlementHead, decode};
 use super::record::Kind;
 use super::scan::{Item, Scan};
 use super::segments::SegmentError;
+use super::shrink::Shrink;
 
 /// The keeper's state.
 pub(super) struct Keeper {
@@ -33,6 +34,9 @@ pub(super) struct Keeper {
     stuck: Vec<u32>,
     /// Segments not read since the opening, which trusted the index for them.
     unread: Vec<u32>,
+    shrink: Shrink,
+    /// Octets of the index's file when it was last flushed.
+    index_length: u64,
 }
 
 impl Keeper {
@@ -49,6 +53,8 @@ impl Keeper {
             checkpoint,
             compaction: None,
             stuck: Vec::new(),
+            shrink: Shrink::default(),
+            index_length: 0,
         }
     }
 
@@ -63,7 +69,8 @@ impl Keeper {
         }
         self.scrub();
         let is_well = self.core.health().sick.is_none();
-        is_well && self.compact()
+        let shrinks = is_well && self.shrink.step(&self.core, self.index_length);
+        is_well && (self.compact() || shrinks)
     }
 
     /// The last checkpoint and the mark of a clean stop. Blocks.
@@ -179,17 +186,23 @@ impl Keeper {
     }
 
     /// Makes all that is in the index durable.
-    fn flush_index(&self) -> io::Result<()> {
-        let result = self.try_flush_index();
-        if let Err(error) = &result {
-            // What a failed flush has lost is not to be guessed at.
-            let lost = IndexError::Sled(sled::Error::Io(io::Error::from(error.kind())));
-            self.core.index_failed(lost);
+    fn flush_index(&mut self) -> io::Result<()> {
+        match self.try_flush_index() {
+            Ok(length) => {
+                self.index_length = length;
+                Ok(())
+            }
+            Err(error) => {
+                // What a failed flush has lost is not to be guessed at.
+                let lost = IndexError::Sled(sled::Error::Io(io::Error::from(error.kind())));
+                self.core.index_failed(lost);
+                Err(error)
+            }
         }
-        result
     }
 
-    fn try_flush_index(&self) -> io::Result<()> {
+    /// Gives the octets of the index's file.
+    fn try_flush_index(&self) -> io::Result<u64> {
         let guard = self
             .core
             .index
@@ -203,7 +216,9 @@ impl Keeper {
         flusher.flush().map_err(io::Error::other)?;
         // sled has its own handle on this file; durability goes by the file.
         let db = self.core.index_folder().join("db");
-        self.core.disk.open(&db, false)?.sync_data()
+        let file = self.core.disk.open(&db, false)?;
+        file.sync_data()?;
+        file.len()
     }
 
     /// Removes every segment that has nothing left to say.

@@ -16,17 +16,17 @@ use crate::sys::Entropy;
 use crate::sys::entropy::EntropyError;
 
 /// Octets of a key.
-pub(super) const KEY_LEN: usize = 32;
+pub(in crate::spool) const KEY_LEN: usize = 32;
 /// Octets of a wrapped key: RFC 3394 adds one block of 8.
-pub(super) const WRAPPED_LEN: usize = KEY_LEN + 8;
+pub(in crate::spool) const WRAPPED_LEN: usize = KEY_LEN + 8;
 
 /// A key did not come out of its wrapping: another master key, or damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the key does not open")]
-pub(super) struct KeyError;
+pub(in crate::spool) struct KeyError;
 
 /// 32 secret octets.
-pub(super) struct SecretKey(Zeroizing<[u8; KEY_LEN]>);
+pub(in crate::spool) struct SecretKey(Zeroizing<[u8; KEY_LEN]>);
 
 impl fmt::Debug for SecretKey {
     /// Keys belong in no log.
@@ -40,7 +40,7 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`EntropyError`].
-    pub(super) fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+    pub(in crate::spool) fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         entropy.fill(&mut key[..])?;
         Ok(Self(key))
@@ -50,7 +50,7 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`KeyError`] for any other number.
-    pub(super) fn take(mut octets: Vec<u8>) -> Result<Self, KeyError> {
+    pub(in crate::spool) fn take(mut octets: Vec<u8>) -> Result<Self, KeyError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         let fits = octets.len() == KEY_LEN;
         if fits {
@@ -61,7 +61,7 @@ impl SecretKey {
     }
 
     /// The octets, to be written as the master key file.
-    pub(super) fn octets(&self) -> &[u8; KEY_LEN] {
+    pub(in crate::spool) fn octets(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 
@@ -69,7 +69,7 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`KeyError`] if the library refuses.
-    pub(super) fn wrap(&self, by: &Self) -> Result<[u8; WRAPPED_LEN], KeyError> {
+    pub(in crate::spool) fn wrap(&self, by: &Self) -> Result<[u8; WRAPPED_LEN], KeyError> {
         let mut wrapped = [0; WRAPPED_LEN];
         AesKek::new(&AES_256, &by.0[..])
             .and_then(|kek| kek.wrap(&self.0[..], &mut wrapped).map(|_| ()))
@@ -81,7 +81,7 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`KeyError`]: wrapped by another key, or damaged.
-    pub(super) fn unwrap(wrapped: &[u8], by: &Self) -> Result<Self, KeyError> {
+    pub(in crate::spool) fn unwrap(wrapped: &[u8], by: &Self) -> Result<Self, KeyError> {
         if wrapped.len() != WRAPPED_LEN {
             return Err(KeyError);
         }
@@ -97,7 +97,11 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`KeyError`] if the library refuses.
-    pub(super) fn derive(&self, salt: &[u8], info: &[u8]) -> Result<LessSafeKey, KeyError> {
+    pub(in crate::spool) fn derive(
+        &self,
+        salt: &[u8],
+        info: &[u8],
+    ) -> Result<LessSafeKey, KeyError> {
         let prk = Salt::new(HKDF_SHA256, salt).extract(&self.0[..]);
         let info = [info];
         let okm = prk.expand(&info, &AES_256_GCM).map_err(|_| KeyError)?;

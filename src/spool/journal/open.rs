@@ -32,6 +32,7 @@ use super::rebuild::{self, Rebuilt, move_aside};
 use super::replay::{Replay, ReplayError, Start};
 use super::report::{OpenError, Opened, RebuildReason};
 use super::segments::Segments;
+use super::shrink;
 use super::slots::Slots;
 use super::store::JournalStore;
 use super::unlock::{lock, make_folder, tidy};
@@ -89,6 +90,7 @@ impl Opening {
         let segments = self.segments(&seg)?;
         let index_key = self.keys(&segments)?;
         self.folder(|disk| tidy(disk, &segments))?;
+        self.folder(|_| shrink::tidy(&folder.join("index")))?;
         let clean = self.folder(|disk| take_clean_mark(disk, &folder.join("clean")))?;
         let (slots, marked) = self.folder(|disk| Slots::open(disk, &folder.join("inflight")))?;
         let (checkpoint, vouched) =

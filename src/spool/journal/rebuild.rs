@@ -95,7 +95,7 @@ pub(super) fn rebuild(core: &Arc<Core>, end: Position) -> Result<(), ReplayError
 ///
 /// # Errors
 /// What the disk says.
-pub(super) fn mark_failed(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
+pub(in crate::spool) fn mark_failed(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
     match disk.open(&folder.with_extension("failed"), true) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
@@ -106,7 +106,7 @@ pub(super) fn mark_failed(disk: &dyn Disk, folder: &Path) -> std::io::Result<()>
 }
 
 /// Whether [`mark_failed`] was called of this index.
-pub(super) fn is_marked(disk: &dyn Disk, folder: &Path) -> bool {
+pub(in crate::spool) fn is_marked(disk: &dyn Disk, folder: &Path) -> bool {
     disk.open(&folder.with_extension("failed"), false).is_ok()
 }
 
@@ -118,14 +118,15 @@ fn unmark(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Renames an index folder to `index.bad-N`, if there is one.
+/// Renames a database's folder to `NAME.bad-N` (`index.bad-1`), if there is one.
 ///
 /// # Errors
 /// What the disk says.
-pub(super) fn move_aside(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
-    let Some(spool) = folder.parent() else {
+pub(in crate::spool) fn move_aside(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
+    let (Some(spool), Some(name)) = (folder.parent(), folder.file_name()) else {
         return Ok(());
     };
+    let prefix = format!("{}.bad-", name.to_string_lossy());
     let paths = disk.list(spool)?;
     if !paths.iter().any(|path| path == folder) {
         return unmark(disk, folder);
@@ -133,20 +134,20 @@ pub(super) fn move_aside(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> 
     let mut bad: Vec<(u32, &Path)> = paths
         .iter()
         .filter_map(|path| {
-            let number = path.file_name()?.to_str()?.strip_prefix("index.bad-")?;
+            let number = path.file_name()?.to_str()?.strip_prefix(&prefix)?;
             Some((number.parse().ok()?, path.as_path()))
         })
         .collect();
     bad.sort_unstable();
     let number = bad.last().map_or(1, |(last, _)| last.saturating_add(1));
-    disk.rename(folder, &spool.join(format!("index.bad-{number}")))?;
+    disk.rename(folder, &spool.join(format!("{prefix}{number}")))?;
     disk.sync_folder(spool)?;
     unmark(disk, folder)?;
     let too_many = (bad.len() + 1).saturating_sub(KEEP);
     for (_, path) in bad.into_iter().take(too_many) {
         // Only a convenience is lost if this fails.
         if let Err(error) = std::fs::remove_dir_all(path) {
-            tracing::warn!(%error, "an old bad index could not be removed");
+            tracing::warn!(%error, "an old bad database could not be removed");
         }
     }
     Ok(())

@@ -213,7 +213,7 @@ fn new_or_given(
 /// Every file that holds a wrapped key with what it wraps, still wrapped by the
 /// old one in memory; and those that don't open.
 fn collect(disk: &dyn Disk, folder: &Path, old: &SecretKey) -> io::Result<(Keys, Vec<PathBuf>)> {
-    let mut names = vec!["index.key".to_owned()];
+    let mut names = vec!["index.key".to_owned(), "tables.key".to_owned()];
     for (number, is_key) in named(disk, &folder.join("seg"))? {
         if is_key {
             names.push(format!("seg/{number:08}.key"));

@@ -11,6 +11,7 @@ use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use bytes::Bytes;
 
 use super::keys::{KeyError, SecretKey};
+use super::record::ABOUT_LEN;
 
 /// Octets of content in one chunk.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -43,22 +44,22 @@ pub(super) fn plain_len(sealed: u64) -> Option<u64> {
 }
 
 /// Seals and opens the content of one record.
-pub(super) struct Sealer<'a> {
+pub(super) struct Sealer {
     key: LessSafeKey,
     /// The record's header up to its checksums: version, kind, id, lengths, salt.
-    about: &'a [u8],
+    about: [u8; ABOUT_LEN],
 }
 
-impl<'a> Sealer<'a> {
+impl Sealer {
     /// # Errors
     /// [`KeyError`] if the library refuses.
     pub(super) fn new(
         segment_key: &SecretKey,
         salt: &[u8],
-        about: &'a [u8],
+        about: &[u8; ABOUT_LEN],
     ) -> Result<Self, KeyError> {
         let key = segment_key.derive(salt, INFO)?;
-        Ok(Self { key, about })
+        Ok(Self { key, about: *about })
     }
 
     /// Appends the sealed form of `pieces` to `out`.
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn every_length_round_trips_and_no_cut_passes() {
         let key = SecretKey::generate(&SystemEntropy::default()).unwrap();
-        let sealer = Sealer::new(&key, &[7; 16], b"about").unwrap();
+        let sealer = Sealer::new(&key, &[7; 16], &[1; ABOUT_LEN]).unwrap();
         for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
             let plain = Bytes::from(vec![0x5A; len]);
             let mut sealed = Vec::new();
@@ -185,7 +186,7 @@ mod tests {
                 let cut = sealed_len(cut as u64) as usize;
                 assert!(sealer.open_all(Section::Body, &sealed[..cut]).is_err());
             }
-            let other = Sealer::new(&key, &[7; 16], b"about another").unwrap();
+            let other = Sealer::new(&key, &[7; 16], &[2; ABOUT_LEN]).unwrap();
             assert!(other.open_all(Section::Body, &sealed).is_err());
         }
     }

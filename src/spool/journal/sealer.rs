@@ -23,7 +23,7 @@ const PREFIX: usize = 16;
 const SUBKEYS: usize = 64;
 
 /// The seal of values.
-pub(super) struct Sealer {
+pub(in crate::spool) struct Sealer {
     key: Arc<SecretKey>,
     session: [u8; 8],
     counter: AtomicU64,
@@ -35,7 +35,10 @@ impl Sealer {
     ///
     /// # Errors
     /// [`IndexError::Entropy`].
-    pub(super) fn new(key: Arc<SecretKey>, entropy: &dyn Entropy) -> Result<Self, IndexError> {
+    pub(in crate::spool) fn new(
+        key: Arc<SecretKey>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, IndexError> {
         let mut session = [0; 8];
         entropy
             .fill(&mut session)
@@ -52,7 +55,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], which no value of ours comes to.
-    pub(super) fn seal(&self, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, IndexError> {
+    pub(in crate::spool) fn seal(&self, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, IndexError> {
         if plain.is_empty() {
             return Ok(Vec::new());
         }
@@ -74,7 +77,11 @@ impl Sealer {
     ///
     /// # Errors
     /// [`IndexError::Damaged`].
-    pub(super) fn unseal(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, IndexError> {
+    pub(in crate::spool) fn unseal(
+        &self,
+        key: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, IndexError> {
         if sealed.is_empty() {
             return Ok(Vec::new());
         }

@@ -89,13 +89,19 @@ impl Segment {
     /// # Errors
     /// [`SegmentError::Damaged`] or [`SegmentError::Io`].
     pub(super) fn read(&self, octets: &mut [u8], offset: u64) -> Result<(), SegmentError> {
-        self.file.read_exact_at(octets, offset).map_err(|e| {
-            if e.kind() == io::ErrorKind::UnexpectedEof {
-                SegmentError::Damaged
-            } else {
-                SegmentError::Io(e)
-            }
-        })
+        self.file.read_exact_at(octets, offset).map_err(unread)
+    }
+
+    /// The same for whoever must not block; `false` if it would have to.
+    ///
+    /// # Errors
+    /// As [`Segment::read`].
+    pub(super) fn read_at_once(
+        &self,
+        octets: &mut [u8],
+        offset: u64,
+    ) -> Result<bool, SegmentError> {
+        self.file.read_at_once(octets, offset).map_err(unread)
     }
 }
 
@@ -342,6 +348,14 @@ pub(super) fn named(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u32, bool
         .collect();
     found.sort_unstable();
     Ok(found)
+}
+
+/// A file that ends too soon is damage.
+fn unread(error: io::Error) -> SegmentError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => SegmentError::Damaged,
+        _ => SegmentError::Io(error),
+    }
 }
 
 /// Whether reading failed for what the file is, not for what the disk does.

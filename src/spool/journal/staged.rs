@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::types::AuditEvent;
+use crate::types::{AuditEvent, Learnt};
 
 use super::super::{Fresh, SpoolError};
 use super::core::{Core, refusal};
@@ -29,6 +29,7 @@ pub(super) enum Staged {
     Settled {
         at: Position,
         events: Vec<AuditEvent>,
+        learnt: Option<Learnt>,
         fresh: Vec<Fresh>,
         reply: Reply<()>,
     },
@@ -36,9 +37,16 @@ pub(super) enum Staged {
 
 impl Staged {
     /// Hands events to the audit; the record they are in is durable.
-    pub(super) fn deliver_events(&self, core: &Core) {
-        if let Self::Settled { at, events, .. } = self {
-            core.events().deliver(*at, events);
+    pub(super) fn deliver_events(&mut self, core: &Core) {
+        if let Self::Settled {
+            at, events, learnt, ..
+        } = self
+        {
+            let mut sink = core.events();
+            sink.deliver(*at, events);
+            if let Some(learnt) = learnt.take() {
+                sink.learn(learnt);
+            }
         }
     }
 

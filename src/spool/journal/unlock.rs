@@ -140,7 +140,10 @@ pub(super) fn read_key(disk: &dyn Disk, path: &Path) -> Result<Option<SecretKey>
 ///
 /// # Errors
 /// [`OpenError::BadKey`], or that it is missing.
-pub(super) fn present_key(disk: &dyn Disk, key: &MasterKey) -> Result<SecretKey, OpenError> {
+pub(in crate::spool) fn present_key(
+    disk: &dyn Disk,
+    key: &MasterKey,
+) -> Result<SecretKey, OpenError> {
     read_key(disk, key.path())?.ok_or_else(|| match key {
         MasterKey::Credential(path) => OpenError::MissingCredential(path.clone()),
         MasterKey::File(path) => OpenError::MissingKey(path.clone()),

@@ -30,19 +30,25 @@
 //! | --- | --- |
 //! | `dns/` | a resolver whose zones are written in a line each |
 //! | `ca.rs` | a certificate authority |
+//! | `https.rs` | HTTPS servers with what domains publish there |
 //! | `smtp/` | MX hosts with knobs, and servers that follow a script |
 //! | `smuggle.rs` | false ends of messages, for smuggling |
 //! | `client.rs` | a submitting client |
 //! | `daemon.rs` | the daemon, as a child process |
+//! | `cases.rs` | the files of `tests/dialogs` |
+//! | `mta/` | other people's mail servers, from unpacked packages |
 //! | `net.rs` | free ports and loopback addresses |
 //! | `wire.rs`, `runtime.rs` | what these stand on: a connection with TLS, the lab's threads |
 
 #![forbid(unsafe_code)]
 
 mod ca;
+mod cases;
 mod client;
 mod daemon;
 mod dns;
+mod https;
+pub mod mta;
 mod net;
 mod runtime;
 mod smtp;
@@ -50,9 +56,11 @@ mod smuggle;
 mod wire;
 
 pub use ca::{Ca, Identity, IdentityFiles};
+pub use cases::{cases, lines, unescape};
 pub use client::{Client, ClientTls, Reply};
 pub use daemon::Daemon;
 pub use dns::DnsServer;
+pub use https::{Asked, HttpsServer, POLICY_PATH, Page};
 pub use net::{free_port, loopback};
 pub use smtp::{
     Dialog, DialogServer, Intolerance, LenientServer, Received, SmtpBuilder, SmtpServer, Stage,

@@ -2,11 +2,11 @@
 //! tells the format. A case is added without touching code.
 
 use std::net::IpAddr;
-use std::path::Path;
+
+use postern_lab::{DnsServer, cases, unescape};
 
 use super::*;
-use crate::dns::DnsFailure;
-use crate::types::dialog_text::unescape;
+use crate::dns::{self, DnsFailure, DnsResolver};
 
 /// A case as its file has it.
 struct Dialog {
@@ -18,24 +18,28 @@ struct Dialog {
     body: Option<String>,
     /// Lines of DNS, if it is not the usual one.
     dns: Vec<String>,
+    /// Lines for a DNS server, if the real resolver is to ask one.
+    zones: Vec<String>,
     /// What must come of it, each a line without its `=> `.
     expected: Vec<String>,
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_dialog_ends_as_its_file_says() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs/egress");
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
-        .collect();
-    paths.sort();
-    assert!(paths.len() >= 30, "only {} dialogs", paths.len());
     let mut wrong = Vec::new();
-    for path in paths {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&path).unwrap();
+    for (name, text) in cases("egress", 120) {
+        for fault in play(&text).await {
+            wrong.push(format!("{name}: {fault}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Those in which the real resolver asks a DNS server, so the clock is the world's.
+#[tokio::test]
+async fn every_dialog_over_real_dns_ends_as_its_file_says() {
+    let mut wrong = Vec::new();
+    for (name, text) in cases("egress-dns", 5) {
         for fault in play(&text).await {
             wrong.push(format!("{name}: {fault}"));
         }
@@ -56,6 +60,14 @@ async fn play(text: &str) -> Vec<String> {
     let recipients: Vec<&str> = dialog.recipients.iter().map(String::as_str).collect();
     if !dialog.dns.is_empty() {
         world.dns = dialog.dns.iter().fold(FakeDns::new(), zone);
+    }
+    let server = DnsServer::start("127.0.0.1:0".parse().unwrap());
+    if !dialog.zones.is_empty() {
+        dialog.zones.iter().for_each(|line| serve(&server, line));
+        let settings = dns::Settings {
+            servers: vec![server.addr()],
+        };
+        world.resolver = Some(Arc::new(DnsResolver::new(&settings).unwrap()));
     }
     let dialled = world.network.dialled.clone();
     let (deliverer, _) = world.deliverer();
@@ -91,6 +103,7 @@ fn find(expected: &str, dialog: &Dialog, fates: &[String], dialled: &[IpAddr]) -
                 false => format!("dialled {}", all.join(" ")),
             }
         }
+        ("dials", _) => format!("dials {}", dialled.len()),
         ("ends", wanted) => {
             let bodies = dialog.hosts.iter().flat_map(FarSide::bodies);
             let last = bodies.last().unwrap_or_default();
@@ -137,6 +150,30 @@ fn zone(dns: FakeDns, line: &String) -> FakeDns {
     }
 }
 
+/// A line for the DNS server: `mx DOMAIN PREFERENCE HOST`, `many-mx DOMAIN NUMBER` (all
+/// hosts at 192.0.2.99, where nobody is), `a NAME ADDRESS`, `cname NAME NAME`, or a
+/// name with a manner.
+fn serve(server: &DnsServer, line: &String) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["mx", domain, preference, host] => server.mx(domain, preference.parse().unwrap(), host),
+        ["many-mx", domain, number] => {
+            for n in 0..number.parse().unwrap() {
+                let host = format!("mx{n}.{domain}");
+                server.mx(domain, n, &host).a(&host, "192.0.2.99");
+            }
+            server
+        }
+        ["a", name, address] => server.a(name, address),
+        ["cname", name, target] => server.cname(name, target),
+        ["servfail", name] => server.servfail(name),
+        ["truncated", name] => server.truncate(name),
+        ["no-tcp", name] => server.no_tcp(name),
+        ["unfollowed", name] => server.unfollowed(name),
+        _ => panic!("\"{line}\" is no line of a zone"),
+    };
+}
+
 /// The usual job with another message.
 fn job_with(recipients: &[&str], body: &str) -> Job {
     let octets = Bytes::copy_from_slice(body.as_bytes());
@@ -159,6 +196,7 @@ fn read(text: &str, ca: &Ca) -> Dialog {
         level: TlsLevel::Encrypted,
         body: None,
         dns: Vec::new(),
+        zones: Vec::new(),
         expected: Vec::new(),
     };
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
@@ -177,6 +215,7 @@ fn read(text: &str, ca: &Ca) -> Dialog {
             "level" => dialog.level = level(rest),
             "body" => dialog.body = Some(unescape(rest)),
             "dns" => dialog.dns.push(rest.to_owned()),
+            "zone" => dialog.zones.push(rest.to_owned()),
             "=>" => dialog.expected.push(rest.to_owned()),
             verb => {
                 let host = dialog.hosts.pop().expect("a host before its replies");

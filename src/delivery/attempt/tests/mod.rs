@@ -5,6 +5,7 @@ mod dialogs;
 mod fallback;
 mod far_side;
 mod lanes;
+mod memory;
 mod observe;
 mod probe;
 mod replies;
@@ -59,6 +60,8 @@ impl Ca {
 struct World {
     ca: Ca,
     dns: FakeDns,
+    /// The real one, in its place.
+    resolver: Option<Arc<dyn Resolver>>,
     network: Network,
     settings: Settings,
     policy: policy::Settings,
@@ -78,6 +81,7 @@ impl World {
         let mut world = Self {
             ca,
             dns: FakeDns::new().mx("b.example", &set),
+            resolver: None,
             network: Network::default(),
             settings: Settings {
                 roots: vec![roots],
@@ -109,7 +113,7 @@ impl World {
         let deliverer = Deliverer::new(
             self.settings,
             Arc::new(policy),
-            Arc::new(self.dns),
+            self.resolver.unwrap_or_else(|| Arc::new(self.dns)),
             Arc::new(self.network),
             Arc::new(SystemClock),
             Arc::new(SystemEntropy::default()),

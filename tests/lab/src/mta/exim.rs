@@ -10,19 +10,19 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::server::{self, Server, System};
+use super::server::{self, Server, System};
 
 const PACKAGE: &str = "exim4-daemon-light";
 /// The user that Debian has built it for, by name.
 const USER: (&str, u32) = ("Debian-exim", 64_101);
 
 /// A running Exim.
-pub(crate) struct Exim {
+pub struct Exim {
     server: Server,
 }
 
 /// The options that every configuration here begins with.
-pub(crate) fn main_section(folder: &Path, host: &str, listen: SocketAddr) -> String {
+pub fn main_section(folder: &Path, host: &str, listen: SocketAddr) -> String {
     let dir = folder.display();
     let (ip, port) = (listen.ip(), listen.port());
     format!(
@@ -50,7 +50,7 @@ fn program() -> PathBuf {
 }
 
 /// A transport that writes what arrives into `mail/`, its envelope in front.
-pub(crate) fn maildir_transport(folder: &Path, name: &str) -> String {
+pub fn maildir_transport(folder: &Path, name: &str) -> String {
     format!(
         "{name}:
   driver = appendfile
@@ -67,13 +67,14 @@ pub(crate) fn maildir_transport(folder: &Path, name: &str) -> String {
 }
 
 impl Exim {
-    pub(crate) fn version() -> String {
+    /// The upstream version of the unpacked package.
+    pub fn version() -> String {
         server::package_version(PACKAGE)
     }
 
     /// Starts one with this configuration, and waits until it listens. Files in the folder whose
     /// names end in `.key` are made its own.
-    pub(crate) fn start(folder: TempDir, config: &str, listens: SocketAddr) -> Exim {
+    pub fn start(folder: TempDir, config: &str, listens: SocketAddr) -> Exim {
         let dir = folder.path();
         for name in ["spool", "log", "mail"] {
             server::subfolder(dir, name, USER.1, 0o750);
@@ -97,12 +98,17 @@ impl Exim {
     }
 
     /// The folder, with `mail/` in it.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         self.server.dir()
     }
 
+    /// The first of its processes: all others descend from it.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
     /// What it printed, and its main log.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         let main = std::fs::read_to_string(self.dir().join("log/main"));
         self.server.log() + &main.unwrap_or_default()
     }

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::server::{self, Server, System};
+use super::server::{self, Server, System};
 
 const PACKAGE: &str = "opensmtpd";
 const DAEMON: (&str, u32) = ("opensmtpd", 64_102);
@@ -24,13 +24,13 @@ const QUEUE: (&str, u32) = ("opensmtpq", 64_103);
 const MAILBOX: (&str, u32) = ("mailbox", 64_104);
 
 /// A running OpenSMTPD.
-pub(crate) struct OpenSmtpd {
+pub struct OpenSmtpd {
     server: Server,
 }
 
 /// Which one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Build {
+pub enum Build {
     /// As Debian 12 ships it: offers STARTTLS, and fails at each handshake.
     Shipped,
     /// With the handshake mended, for RSA keys.
@@ -40,17 +40,13 @@ pub(crate) enum Build {
 }
 
 impl OpenSmtpd {
-    pub(crate) fn version() -> String {
+    /// The upstream version of the unpacked package.
+    pub fn version() -> String {
         server::package_version(PACKAGE)
     }
 
     /// Starts one with this configuration, and waits until it listens.
-    pub(crate) fn start(
-        folder: TempDir,
-        build: Build,
-        config: &str,
-        listens: SocketAddr,
-    ) -> OpenSmtpd {
+    pub fn start(folder: TempDir, build: Build, config: &str, listens: SocketAddr) -> OpenSmtpd {
         let dir = folder.path();
         for (name, mode) in [
             ("spool", 0o711),
@@ -97,12 +93,17 @@ impl OpenSmtpd {
     }
 
     /// The folder, with `mail/` in it.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         self.server.dir()
     }
 
+    /// The first of its processes: all others descend from it.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
     /// What it printed.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.server.log()
     }
 }

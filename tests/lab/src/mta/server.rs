@@ -17,49 +17,57 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running server with its folder; gone with all its processes when dropped.
-pub(crate) struct Server {
+pub struct Server {
     folder: TempDir,
     child: Child,
 }
 
 /// What a server needs of the system it believes itself to be on.
 #[derive(Default)]
-pub(crate) struct System<'a> {
+pub struct System<'a> {
     /// Users, each with a group of the same name and number.
-    pub(crate) users: &'a [(&'a str, u32)],
+    pub users: &'a [(&'a str, u32)],
     /// Files and folders, and what they are bound over; relative ones are in the server's folder.
-    pub(crate) mounts: &'a [(&'a str, &'a str)],
+    pub mounts: &'a [(&'a str, &'a str)],
     /// Variables of the environment.
-    pub(crate) environment: &'a [(&'a str, &'a str)],
+    pub environment: &'a [(&'a str, &'a str)],
 }
 
 /// A new folder that every user may look into.
-pub(crate) fn folder(prefix: &str) -> TempDir {
+pub fn folder(prefix: &str) -> TempDir {
     let folder = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     folder
 }
 
-/// A folder in it that belongs to a user.
-pub(crate) fn subfolder(folder: &Path, name: &str, owner: u32, mode: u32) -> PathBuf {
+/// A folder in it that belongs to a user and the group of the same number.
+pub fn subfolder(folder: &Path, name: &str, owner: u32, mode: u32) -> PathBuf {
+    owned_folder(folder, name, (owner, owner), mode)
+}
+
+/// A folder in it that belongs to a user and a group.
+pub fn owned_folder(folder: &Path, name: &str, owner: (u32, u32), mode: u32) -> PathBuf {
     let path = folder.join(name);
     std::fs::create_dir_all(&path).unwrap();
-    chown(&path, Some(owner), Some(owner)).unwrap_or_else(|e| panic!("{e}: needs root"));
+    let owned = chown(&path, Some(owner.0), Some(owner.1));
+    owned.unwrap_or_else(|e| panic!("{e}: needs root"));
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
     path
 }
 
 /// Where tests/run has unpacked a Debian package.
-pub(crate) fn unpacked(package: &str) -> PathBuf {
+pub fn unpacked(package: &str) -> PathBuf {
     unpacked_folder().join(package)
 }
 
 fn unpacked_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/.unpacked")
+    // Whole, for programs that are run elsewhere.
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    tests.unwrap_or(Path::new("..")).join("interop/.unpacked")
 }
 
 /// The upstream version of an unpacked package, from the name of its file.
-pub(crate) fn package_version(package: &str) -> String {
+pub fn package_version(package: &str) -> String {
     let entries = std::fs::read_dir(unpacked_folder()).into_iter().flatten();
     let names = entries
         .flatten()
@@ -74,7 +82,7 @@ pub(crate) fn package_version(package: &str) -> String {
 }
 
 /// Why this machine lets nobody make the namespaces that some servers need; None if it does.
-pub(crate) fn may_unshare() -> Option<String> {
+pub fn may_unshare() -> Option<String> {
     let try_it = "mount --bind /etc/hostname /etc/hostname";
     let output = Command::new("unshare")
         .args(NAMESPACES)
@@ -96,7 +104,7 @@ impl Server {
     /// Runs a command that stays in the foreground, in namespaces of its own if the system it
     /// needs differs from this one, and waits until it listens. What it prints is in
     /// [`Server::log`].
-    pub(crate) fn start(
+    pub fn start(
         folder: TempDir,
         system: &System,
         command: &[&str],
@@ -129,12 +137,18 @@ impl Server {
         server
     }
 
-    pub(crate) fn dir(&self) -> &Path {
+    /// The folder.
+    pub fn dir(&self) -> &Path {
         self.folder.path()
     }
 
+    /// The first of its processes: all others descend from it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         let octets = std::fs::read(self.dir().join("out")).unwrap_or_default();
         String::from_utf8_lossy(&octets).into_owned()
     }

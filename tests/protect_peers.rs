@@ -1,0 +1,416 @@
+//! What `protect` makes, opened by other people's software: gpg, gosop and rnp
+//! for OpenPGP, `openssl cms` and NSS' cmsutil for S/MIME. `tests/run` installs them; what is missing is named and skipped.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "protect_support/mod.rs"]
+mod support;
+
+use postern::protect::openpgp::{self, Certificate, Signer};
+use postern::protect::smime;
+use postern::sys::SystemEntropy;
+use support::{MESSAGE, PEER, anna, at_inner, has, is_there, now, part, run};
+
+/// Batch parameters of gpg for the keys that the issue names.
+const KINDS: [(&str, &str); 4] = [
+    (
+        "RSA 2048",
+        "Key-Type: RSA\nKey-Length: 2048\nSubkey-Type: RSA\nSubkey-Length: 2048",
+    ),
+    (
+        "RSA 4096",
+        "Key-Type: RSA\nKey-Length: 4096\nSubkey-Type: RSA\nSubkey-Length: 4096",
+    ),
+    (
+        "Curve25519",
+        "Key-Type: eddsa\nKey-Curve: ed25519\nSubkey-Type: ecdh\nSubkey-Curve: cv25519",
+    ),
+    (
+        "P-256",
+        "Key-Type: ecdsa\nKey-Curve: nistp256\nSubkey-Type: ecdh\nSubkey-Curve: nistp256",
+    ),
+];
+
+struct Gpg(tempfile::TempDir);
+
+impl Gpg {
+    fn new() -> Self {
+        // Its agent's socket needs a short path and a folder of its own.
+        Self(
+            tempfile::Builder::new()
+                .prefix("g")
+                .tempdir_in("/tmp")
+                .unwrap(),
+        )
+    }
+
+    fn run(&self, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String) {
+        let mut all = vec!["--homedir", self.0.path().to_str().unwrap(), "--batch"];
+        all.extend([
+            "--no-tty",
+            "--quiet",
+            "--trust-model",
+            "always",
+            "--status-fd",
+            "2",
+        ]);
+        all.extend(arguments);
+        run("gpg", &all, input)
+    }
+
+    fn make(&self, kind: &str, address: &str) {
+        let parameters =
+            format!("%no-protection\n{kind}\nName-Email: {address}\nExpire-Date: 1y\n%commit\n");
+        let (_, said) = self.run(&["--gen-key"], parameters.as_bytes());
+        assert!(said.contains("KEY_CREATED"), "{said}");
+    }
+
+    fn export(&self, address: &str) -> Vec<u8> {
+        self.run(&["--armor", "--export", address], b"").0
+    }
+
+    fn export_secret(&self, address: &str) -> Vec<u8> {
+        self.run(&["--armor", "--export-secret-keys", address], b"")
+            .0
+    }
+}
+
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        let home = self.0.path().to_str().unwrap();
+        let _ = std::process::Command::new("gpgconf")
+            .args(["--homedir", home, "--kill", "all"])
+            .status();
+    }
+}
+
+/// A message for Anna, signed by the hospital.
+fn make(certificate: &[u8], signer: &[u8]) -> Vec<u8> {
+    let certificate = Certificate::read(certificate).unwrap().remove(0);
+    let usable = certificate.usable_for(&anna(), now()).unwrap();
+    let signer = Signer::read(signer).unwrap();
+    let entropy = SystemEntropy::default();
+    let made = openpgp::protect(MESSAGE, &usable, Some(&signer), now(), &entropy);
+    made.unwrap().octets
+}
+
+#[test]
+fn gpg_opens_and_verifies() {
+    if !is_there("gpg") {
+        return;
+    }
+    for (name, kind) in KINDS {
+        let gpg = Gpg::new();
+        gpg.make(kind, "anna@clinic.example");
+        gpg.make(
+            "Key-Type: eddsa\nKey-Curve: ed25519",
+            "relay@hospital.example",
+        );
+        let signer = gpg.export_secret("relay@hospital.example");
+        let made = make(&gpg.export("anna@clinic.example"), &signer);
+        // The part as another reader of MIME finds it.
+        let (types, encrypted) = part(&made, 1);
+        assert_eq!(types, "multipart/encrypted application/octet-stream");
+        let (content, said) = gpg.run(&["--decrypt"], &encrypted);
+        assert!(
+            said.contains("DECRYPTION_OKAY") && said.contains("GOODSIG"),
+            "{name}: {said}"
+        );
+        at_inner(&content);
+        println!("{PEER} gpg | {name} | decrypts, verifies |");
+    }
+}
+
+#[test]
+fn gosop_opens_and_verifies() {
+    if !is_there("gosop") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, octets: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, octets).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (anna, _) = run("gosop", &["generate-key", "<anna@clinic.example>"], b"");
+    let (relay, _) = run("gosop", &["generate-key", "<relay@hospital.example>"], b"");
+    let certificate = |key: &[u8]| run("gosop", &["extract-cert"], key).0;
+    let (_, encrypted) = part(&make(&certificate(&anna), &relay), 1);
+    let (secret, signed_by) = (file("key", &anna), file("cert", &certificate(&relay)));
+    let verified = folder.path().join("verified");
+    let arguments = [
+        "decrypt",
+        &format!("--verify-with={signed_by}"),
+        &format!("--verify-out={}", verified.display()),
+        &secret,
+    ];
+    let (content, said) = run("gosop", &arguments, &encrypted);
+    // It prints with line ends of its own; gpg and rnp print what there was.
+    let lines = String::from_utf8(content).unwrap().replace('\n', "\r\n");
+    at_inner(lines.as_bytes());
+    let verified = std::fs::read_to_string(verified).unwrap_or_default();
+    assert!(!verified.trim().is_empty(), "{said}");
+    println!("{PEER} gosop | its own key | decrypts, verifies |");
+}
+
+#[test]
+fn rnp_opens_and_verifies() {
+    if !is_there("rnp") || !is_there("gpg") {
+        return;
+    }
+    for (name, kind) in KINDS {
+        let gpg = Gpg::new();
+        gpg.make(kind, "anna@clinic.example");
+        gpg.make(
+            "Key-Type: eddsa\nKey-Curve: ed25519",
+            "relay@hospital.example",
+        );
+        let signer = gpg.export_secret("relay@hospital.example");
+        let (_, encrypted) = part(&make(&gpg.export("anna@clinic.example"), &signer), 1);
+        let home = tempfile::tempdir().unwrap();
+        let home_path = home.path().to_str().unwrap();
+        let keep = |name: &str, octets: &[u8]| {
+            let path = home.path().join(name);
+            std::fs::write(&path, octets).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        for key in [gpg.export_secret("anna@clinic.example"), signer] {
+            let key = keep("key", &key);
+            run(
+                "rnpkeys",
+                &["--homedir", home_path, "--import-keys", &key],
+                b"",
+            );
+        }
+        let (message, opened) = (keep("message", &encrypted), home.path().join("opened"));
+        let arguments = [
+            "--homedir",
+            home_path,
+            "--decrypt",
+            &message,
+            "--output",
+            opened.to_str().unwrap(),
+        ];
+        let (_, said) = run("rnp", &arguments, b"");
+        let content = std::fs::read(&opened).unwrap_or_default();
+        assert!(said.contains("Good signature"), "{name}: {said}");
+        at_inner(&content);
+        println!("{PEER} rnp | {name} | decrypts, verifies |");
+    }
+}
+
+/// What gpg makes may be read back, and what is no certificate may not.
+#[test]
+fn gpgs_keys_are_read() {
+    if !is_there("gpg") {
+        return;
+    }
+    let gpg = Gpg::new();
+    gpg.make(KINDS[2].1, "anna@clinic.example");
+    let binary = gpg.run(&["--export", "anna@clinic.example"], b"").0;
+    assert!(!has(&binary, "BEGIN PGP"));
+    let read = Certificate::read(&binary).unwrap();
+    assert_eq!(read[0].addresses(), [anna()]);
+    let secret = gpg.export_secret("anna@clinic.example");
+    assert!(Certificate::read(&secret).is_err());
+}
+
+/// `openssl req` options for the keys that the issue names.
+const X509_KINDS: [(&str, &[&str]); 3] = [
+    ("RSA 2048", &["-newkey", "rsa:2048"]),
+    ("RSA 4096", &["-newkey", "rsa:4096"]),
+    (
+        "P-256",
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    ),
+];
+
+/// A folder with certificates and keys that the openssl program made.
+struct Openssl(tempfile::TempDir);
+
+impl Openssl {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, octets: &[u8]) -> String {
+        std::fs::write(self.path(name), octets).unwrap();
+        self.path(name)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    fn make(&self, name: &str, kind: &[&str], address: &str, usage: &str) {
+        let names = format!("subjectAltName=email:{address}");
+        let usage = format!("keyUsage=critical,{usage}");
+        let (key, certificate) = (
+            self.path(&format!("{name}.key")),
+            self.path(&format!("{name}.pem")),
+        );
+        let subject = format!("/CN={name}");
+        let mut all = vec!["req", "-x509", "-nodes", "-days", "30", "-subj", &subject];
+        all.extend(kind);
+        all.extend(["-keyout", &key, "-out", &certificate, "-addext", &names]);
+        all.extend([
+            "-addext",
+            &usage,
+            "-addext",
+            "extendedKeyUsage=emailProtection",
+        ]);
+        all.extend(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        let (_, said) = run("openssl", &all, b"");
+        assert!(std::path::Path::new(&certificate).exists(), "{said}");
+    }
+
+    /// Anna, with a key of that kind, and the hospital.
+    fn make_both(&self, kind: &[&str]) {
+        let usage = match kind.contains(&"ec") {
+            true => "keyAgreement",
+            false => "keyEncipherment",
+        };
+        self.make("anna", kind, "anna@clinic.example", usage);
+        let relay = X509_KINDS[2].1;
+        self.make("relay", relay, "relay@hospital.example", "digitalSignature");
+    }
+
+    /// A message for Anna, signed by the hospital.
+    fn message(&self, cipher: smime::Cipher) -> Vec<u8> {
+        let certificate = smime::Certificate::read(&self.read("anna.pem")).unwrap();
+        let nobody = smime::Authorities::default();
+        let usable = certificate[0].usable_for(&anna(), true, &nobody, now());
+        let signer = smime::Signer::read(&self.read("relay.pem"), &self.read("relay.key"));
+        let made = smime::protect(
+            MESSAGE,
+            &usable.unwrap(),
+            Some(&signer.unwrap()),
+            cipher,
+            now(),
+            &SystemEntropy::default(),
+        );
+        made.unwrap().octets
+    }
+}
+
+#[test]
+fn openssl_opens_and_verifies() {
+    if !is_there("openssl") {
+        return;
+    }
+    for (name, kind) in X509_KINDS {
+        let openssl = Openssl::new();
+        openssl.make_both(kind);
+        for cipher in [smime::Cipher::Aes256Cbc, smime::Cipher::Aes256Gcm] {
+            // The mail as it is, headers and all.
+            let mail = openssl.write("mail", &openssl.message(cipher));
+            let (certificate, key) = (openssl.path("anna.pem"), openssl.path("anna.key"));
+            let open = [
+                "cms",
+                "-decrypt",
+                "-in",
+                &mail,
+                "-recip",
+                &certificate,
+                "-inkey",
+                &key,
+            ];
+            let (signed, said) = run("openssl", &open, b"");
+            assert!(
+                has(&signed, "multipart/signed"),
+                "{name} {cipher:?}: {said}"
+            );
+            let signed = openssl.write("signed", &signed);
+            let authority = openssl.path("relay.pem");
+            let verify = ["cms", "-verify", "-in", &signed, "-CAfile", &authority];
+            let (content, said) = run("openssl", &verify, b"");
+            assert!(said.contains("successful"), "{name} {cipher:?}: {said}");
+            at_inner(&content);
+            let cipher = cipher.as_str();
+            println!("{PEER} openssl cms | {name}, {cipher} | decrypts, verifies |");
+        }
+    }
+}
+
+#[test]
+fn nss_opens() {
+    if !is_there("cmsutil") || !is_there("openssl") {
+        return;
+    }
+    for (name, kind) in X509_KINDS {
+        let openssl = Openssl::new();
+        openssl.make_both(kind);
+        let store = format!("sql:{}", openssl.0.path().display());
+        let (certificate, key) = (openssl.path("anna.pem"), openssl.path("anna.key"));
+        let bundle = openssl.path("anna.p12");
+        let export = [
+            "pkcs12",
+            "-export",
+            "-in",
+            &certificate,
+            "-inkey",
+            &key,
+            "-out",
+            &bundle,
+            "-passout",
+            "pass:x",
+            "-name",
+            "anna",
+        ];
+        run("openssl", &export, b"");
+        run("certutil", &["-N", "-d", &store, "--empty-password"], b"");
+        let (_, said) = run("pk12util", &["-i", &bundle, "-d", &store, "-W", "x"], b"");
+        let (types, sealed) = part(&openssl.message(smime::Cipher::Aes256Cbc), 0);
+        assert_eq!(types, "application/pkcs7-mime application/pkcs7-mime");
+        let sealed = openssl.write("sealed", &sealed);
+        let (content, more) = run("cmsutil", &["-D", "-d", &store, "-i", &sealed], b"");
+        let content = first_part(&content);
+        if content.is_empty() && kind.contains(&"ec") {
+            // Key agreement is new in NSS: what other software makes it can't open
+            // either, or the fault is ours.
+            let other = openssl.path("other");
+            let encrypt = [
+                "cms",
+                "-encrypt",
+                "-binary",
+                "-aes256",
+                "-outform",
+                "DER",
+                "-out",
+                &other,
+                &certificate,
+            ];
+            run("openssl", &encrypt, MESSAGE);
+            let (opened, _) = run("cmsutil", &["-D", "-d", &store, "-i", &other], b"");
+            assert!(opened.is_empty(), "{name}: {said} {more}");
+            println!("{PEER} NSS cmsutil | {name}, AES-256-CBC | NOT OPENED, as openssl's own |");
+            continue;
+        }
+        assert!(!content.is_empty(), "{name}: {said} {more}");
+        at_inner(&content);
+        println!("{PEER} NSS cmsutil | {name}, AES-256-CBC | decrypts |");
+    }
+}
+
+/// The signed part of a `multipart/signed`.
+fn first_part(entity: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(entity).into_owned();
+    let boundary = text.split("boundary=\"").nth(1).unwrap_or_default();
+    let cut = format!("--{}\r\n", boundary.split('"').next().unwrap());
+    let Some(start) = find(entity, &cut) else {
+        return Vec::new();
+    };
+    let rest = &entity[start + cut.len()..];
+    let end = find(rest, &format!("\r\n{cut}")).unwrap_or(rest.len());
+    rest[..end].to_vec()
+}
+
+fn find(octets: &[u8], text: &str) -> Option<usize> {
+    octets
+        .windows(text.len())
+        .position(|w| w == text.as_bytes())
+}
