@@ -186,7 +186,7 @@ impl Compaction {
         let content = if size <= PART as u64 {
             Content::Inline(read(&mut cursor, PART)?)
         } else {
-            Content::Parts(move_parts(jobs, id, &mut cursor)?, Vec::new())
+            Content::Parts(move_parts(jobs, id, &mut cursor)?)
         };
         let (reply, answer) = oneshot::channel();
         send(

@@ -236,10 +236,7 @@ impl<'a> Import<'a> {
         }
         let content = match head.parts {
             0 => Content::Inline(vec![body]),
-            _ => Content::Parts(
-                parts.map(|parts| parts.held).unwrap_or_default(),
-                Vec::new(),
-            ),
+            _ => Content::Parts(parts.map(|parts| parts.held).unwrap_or_default()),
         };
         self.write(head, content, message)
     }

@@ -116,7 +116,12 @@ impl JournalIntake {
         let content = if self.parts.is_empty() {
             Content::Inline(self.pieces.take())
         } else {
-            Content::Parts(std::mem::take(&mut self.parts), self.pieces.take())
+            // On the disk before the record that names it: else a power cut could leave
+            // a message that was never answered with a hole in its body.
+            if self.pieces.octets > 0 {
+                self.write_part().await?;
+            }
+            Content::Parts(std::mem::take(&mut self.parts))
         };
         let message = Arc::new(rules::message(self.id, self.core.ids.now(), ticket));
         ask(&self.jobs, |reply| Job::Accept {

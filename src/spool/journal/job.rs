@@ -65,16 +65,16 @@ pub(super) enum Job {
 pub(super) enum Content {
     /// Whole.
     Inline(Vec<Bytes>),
-    /// In parts, already written, and what comes behind them, which becomes the last
-    /// part.
-    Parts(Vec<HeldPart>, Vec<Bytes>),
+    /// In parts, already written.
+    Parts(Vec<HeldPart>),
 }
 
 impl Content {
     /// Octets that come with it.
     pub(super) fn octets(&self) -> usize {
         match self {
-            Self::Inline(pieces) | Self::Parts(_, pieces) => octets(pieces),
+            Self::Inline(pieces) => octets(pieces),
+            Self::Parts(_) => 0,
         }
     }
 }

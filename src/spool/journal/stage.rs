@@ -190,7 +190,7 @@ impl<'a> Stage<'a> {
             return Err(sick("the message's id is taken").into());
         }
         self.take_room(content.octets())?;
-        let (plan, pieces, parts) = self.split(message.id, content)?;
+        let (plan, pieces, parts) = split(content);
         let size = plan.size();
         let head = AcceptHead {
             message: Message::clone(message),
@@ -304,7 +304,7 @@ impl<'a> Stage<'a> {
         content: Content,
     ) -> Result<Vec<HeldPart>, Refused> {
         let id = message.id;
-        let (body, pieces, parts) = self.split(id, content)?;
+        let (body, pieces, parts) = split(content);
         let head = CarryHead {
             message,
             statuses,
@@ -319,28 +319,6 @@ impl<'a> Stage<'a> {
         })?;
         apply::carry(&mut self.txn, &head, written)?;
         Ok(parts)
-    }
-
-    /// What a message's record says of its body and holds of it; writes what comes
-    /// behind its parts as the last of them, before the record that names it.
-    fn split(
-        &mut self,
-        id: QueueId,
-        content: Content,
-    ) -> Result<(BodyPlan, Vec<Bytes>, Vec<HeldPart>), Refused> {
-        let (parts, rest) = match content {
-            Content::Inline(pieces) => {
-                let plan = BodyPlan::Inline(octets(&pieces) as u64);
-                return Ok((plan, pieces, Vec::new()));
-            }
-            Content::Parts(parts, rest) => (parts, rest),
-        };
-        let mut places: Vec<PartRef> = parts.iter().map(|held| held.part).collect();
-        if !rest.is_empty() {
-            let number = u32::try_from(places.len()).unwrap_or(u32::MAX);
-            places.push(self.part(id, number, &rest)?);
-        }
-        Ok((BodyPlan::Parts(places), Vec::new(), parts))
     }
 
     fn take_room(&mut self, octets: usize) -> Result<(), SpoolError> {
@@ -425,6 +403,17 @@ fn settlement_head(settlement: Settlement, now: Timestamp) -> (SettlementHead, V
         events: settlement.events,
     };
     (head, bodies)
+}
+
+/// What a message's record says of its body, and holds of it.
+fn split(content: Content) -> (BodyPlan, Vec<Bytes>, Vec<HeldPart>) {
+    match content {
+        Content::Inline(pieces) => (BodyPlan::Inline(octets(&pieces) as u64), pieces, Vec::new()),
+        Content::Parts(parts) => {
+            let plan = BodyPlan::Parts(parts.iter().map(|held| held.part).collect());
+            (plan, Vec::new(), parts)
+        }
+    }
 }
 
 fn fill(entropy: &dyn Entropy, salt: &mut [u8; 16]) -> Result<(), SpoolError> {
