@@ -3,7 +3,8 @@
 //!
 //! Holds always: [`DiskFile::sync_data`] returning `Ok` means that what was
 //! written before it survives power loss, as far as the device keeps its word;
-//! a new file's name does so after [`Disk::sync_folder`].
+//! a new file's name does so after [`Disk::sync_folder`]. [`write_new`] is the one
+//! way to write a small file whole or not at all by it.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -116,6 +117,27 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says.
     fn free(&self, folder: &Path) -> io::Result<u64>;
+}
+
+/// Writes a file whole or not at all: under a new name (`.new`), made durable, and then
+/// renamed. Gives the file, open.
+///
+/// # Errors
+/// What the disk says.
+pub fn write_new(disk: &dyn Disk, path: &Path, octets: &[u8]) -> io::Result<Box<dyn DiskFile>> {
+    let new = path.with_extension("new");
+    match disk.remove(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = disk.open(&new, true)?;
+    file.write_all_at(octets, 0)?;
+    file.sync_data()?;
+    disk.rename(&new, path)?;
+    if let Some(folder) = path.parent() {
+        disk.sync_folder(folder)?;
+    }
+    Ok(file)
 }
 
 /// The machine's file system.

@@ -20,7 +20,7 @@ pub use blocked::is_blocked;
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use dial::{Dialler, Stream, TcpDialler};
 pub use dial_faulty::{Break, FaultyDialler, LinkFault, Way};
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use disk::{Disk, DiskFile, RealDisk, write_new};
 pub use disk_faulty::{Fault, FaultyDisk, Operation, Planned};
 pub use disk_powercut::{Fate, PowerCutDisk};
 pub use entropy::{Entropy, SystemEntropy};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::Disk;
+use crate::sys::{Disk, write_new};
 use crate::types::{Domain, Timestamp, Waiver};
 
 /// How long an exception may last.
@@ -227,17 +227,7 @@ fn write(disk: &dyn Disk, path: &Path, list: &[Waiver]) -> io::Result<()> {
     };
     let text = toml::to_string(&contents).map_err(io::Error::other)?;
     let text = format!("# Written by `postern domain allow`; not to be edited.\n{text}");
-    let new = path.with_extension("new");
-    match disk.remove(&new) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let file = disk.open(&new, true)?;
-    file.write_all_at(text.as_bytes(), 0)?;
-    file.sync_data()?;
-    disk.rename(&new, path)?;
-    path.parent()
-        .map_or(Ok(()), |folder| disk.sync_folder(folder))
+    write_new(disk, path, text.as_bytes()).map(|_| ())
 }
 
 fn bad(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

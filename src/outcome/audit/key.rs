@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::chain::hex;
-use crate::sys::{Disk, Entropy};
+use crate::sys::{Disk, Entropy, write_new};
 
 /// A key file's octets at most.
 const FILE_MAX: usize = 4096;
@@ -124,7 +124,8 @@ impl AuditKey {
             (None, None) => Self::make(disk, entropy, path)?,
         };
         // The private key is durable first: a public key alone means a loss.
-        write_new(disk, &public, &key.public.to_pem()).map_err(|cause| failed(&public, cause))?;
+        write_new(disk, &public, key.public.to_pem().as_bytes())
+            .map_err(|cause| failed(&public, cause))?;
         Ok(key)
     }
 
@@ -139,7 +140,7 @@ impl AuditKey {
             disk.create_folder(folder)
                 .map_err(|cause| failed(folder, cause))?;
         }
-        write_new(disk, path, &text).map_err(|cause| failed(path, cause))?;
+        write_new(disk, path, text.as_bytes()).map_err(|cause| failed(path, cause))?;
         Self::of(pair).ok_or(KeyError::Entropy)
     }
 
@@ -206,21 +207,6 @@ impl PublicKey {
 
 fn read(disk: &dyn Disk, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     disk.read(path, FILE_MAX).map(Zeroizing::new)
-}
-
-/// Writes a file whole or not at all.
-fn write_new(disk: &dyn Disk, path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    match disk.remove(&new) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let file = disk.open(&new, true)?;
-    file.write_all_at(text.as_bytes(), 0)?;
-    file.sync_data()?;
-    disk.rename(&new, path)?;
-    path.parent()
-        .map_or(Ok(()), |folder| disk.sync_folder(folder))
 }
 
 /// RFC 7468; both kinds of key fit one line.

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::sys::{Disk, DiskFile};
+use crate::sys::{Disk, DiskFile, write_new};
 
 use super::payload::Position;
 
@@ -106,30 +106,6 @@ pub(super) fn take_clean_mark(disk: &dyn Disk, path: &Path) -> io::Result<Option
             Ok(mark.map(|(_, position)| position))
         }
     }
-}
-
-/// Writes a file under a new name, makes it durable, and gives it its name.
-///
-/// # Errors
-/// What the disk says.
-pub(in crate::spool) fn write_new(
-    disk: &dyn Disk,
-    path: &Path,
-    octets: &[u8],
-) -> io::Result<Box<dyn DiskFile>> {
-    let new = path.with_extension("new");
-    match disk.remove(&new) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let file = disk.open(&new, true)?;
-    file.write_all_at(octets, 0)?;
-    file.sync_data()?;
-    disk.rename(&new, path)?;
-    if let Some(folder) = path.parent() {
-        disk.sync_folder(folder)?;
-    }
-    Ok(file)
 }
 
 fn encode(epoch: u64, position: Position) -> [u8; SLOT] {

@@ -17,10 +17,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::sys::{Disk, Entropy};
+use crate::sys::{Disk, Entropy, write_new};
 
 use super::super::{MasterKey, Settings};
-use super::checkpoint::write_new;
 use super::keys::{SecretKey, WRAPPED_LEN};
 use super::payload::{decode, encode};
 use super::report::OpenError;

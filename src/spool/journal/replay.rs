@@ -10,12 +10,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::sys::Disk;
+use crate::sys::{Disk, write_new};
 use crate::types::QueueId;
 
 use super::apply::{self, Written};
 use super::books::Books;
-use super::checkpoint::write_new;
 use super::events::Events;
 use super::index::{Index, IndexError};
 use super::payload::{AcceptHead, CarryHead, FollowHead, Position, SettlementHead, decode};

@@ -10,10 +10,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::sys::Disk;
+use crate::sys::{Disk, write_new};
 
 use super::super::MasterKey;
-use super::checkpoint::write_new;
 use super::keys::{KEY_LEN, SecretKey, WRAPPED_LEN};
 use super::open::Opening;
 use super::rekey;

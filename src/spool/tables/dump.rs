@@ -13,10 +13,9 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::Disk;
 use crate::sys::table::Pair;
+use crate::sys::{Disk, write_new};
 
-use super::super::journal::checkpoint::write_new;
 use super::database::Database;
 use super::open::Place;
 

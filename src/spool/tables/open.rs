@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::sys::table::Pair;
-use crate::sys::{Disk, Entropy};
+use crate::sys::{Disk, Entropy, write_new};
 
 use super::super::journal::check::{copy_folder, scratch};
-use super::super::journal::checkpoint::write_new;
 use super::super::journal::index::IndexError;
 use super::super::journal::keys::{SecretKey, WRAPPED_LEN};
 use super::super::journal::rebuild::{is_marked, mark_failed, move_aside};
