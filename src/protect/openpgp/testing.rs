@@ -141,7 +141,13 @@ impl DecryptionHelper for Reader<'_> {
         decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
     ) -> pgp::Result<Option<pgp::Cert>> {
         for envelope in envelopes {
-            for key in self.key.keys().secret() {
+            // To open it with another RSA key gives octets of any length by chance
+            // (OpenSSL's implicit rejection), at which sequoia may panic.
+            let named = envelope.recipient();
+            let is_named =
+                |handle: &pgp::KeyHandle| named.as_ref().is_none_or(|named| named.aliases(handle));
+            let keys = self.key.keys().secret();
+            for key in keys.filter(|key| is_named(&key.key().key_handle())) {
                 let mut pair = key.key().clone().into_keypair()?;
                 let found = envelope.decrypt(&mut pair, None);
                 if found.is_some_and(|(algorithm, session)| decrypt(algorithm, &session)) {
