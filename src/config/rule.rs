@@ -7,9 +7,10 @@ use super::listener::any_text;
 use super::reader::Section;
 use super::routing::parse_domain_pattern;
 use super::word;
-use crate::policy::{Conditions, Rule, Settings, Treatment};
+use crate::policy::{Conditions, Rule, Settings, TextMatches, Treatment};
+use crate::types::content::{COUNT_MAX, PATTERNS_MAX};
 use crate::types::units::{parse_duration, parse_size};
-use crate::types::{HeaderEdits, MethodsList, TlsLevel};
+use crate::types::{HeaderEdits, MethodsList, TextPattern, TlsLevel};
 
 pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let section = top.section("security");
@@ -40,13 +41,21 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
             rules.push(rule);
         }
     }
-    Settings {
+    let settings = Settings {
         default,
         rules,
         dsn_cleartext,
         observe,
         probe,
+    };
+    if settings.wanted().patterns.len() > PATTERNS_MAX {
+        let most = PATTERNS_MAX;
+        top.fault(
+            top.line_of("rule"),
+            format_args!("rules may count {most} different text_matches patterns, not more"),
+        );
     }
+    settings
 }
 
 /// What `[security]` and a rule both may prescribe.
@@ -122,6 +131,7 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         sensitivity_label: when
             .list("sensitivity_label", some_text)
             .unwrap_or_default(),
+        text_matches: read_text_matches(&when),
     };
     when.finish();
     if conditions == Conditions::default() && section.has("when") {
@@ -153,6 +163,18 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         edits,
         refuse_without_tls,
     })
+}
+
+/// `text_matches = { pattern = "…", at_least = 3 }`.
+fn read_text_matches(when: &Section<'_, '_, '_>) -> Option<TextMatches> {
+    let section = when.section("text_matches");
+    let pattern = section.parsed("pattern", TextPattern::parse);
+    let at_least = section.number("at_least", 1..=COUNT_MAX).unwrap_or(1);
+    if when.has("text_matches") && !section.has("pattern") {
+        section.fault(section.line(), "rule.when.text_matches.pattern is missing");
+    }
+    section.finish();
+    pattern.map(|pattern| TextMatches { pattern, at_least })
 }
 
 /// What a rule changes in the message.

@@ -108,6 +108,8 @@ pub enum Condition {
     Sensitivity,
     /// `sensitivity_label`.
     SensitivityLabel,
+    /// `text_matches`.
+    TextMatches,
 }
 
 impl Condition {
@@ -126,6 +128,7 @@ impl Condition {
             Self::MinSize => "min_size",
             Self::Sensitivity => "sensitivity",
             Self::SensitivityLabel => "sensitivity_label",
+            Self::TextMatches => "text_matches",
         }
     }
 }
@@ -407,7 +410,8 @@ impl<'a> Facts<'a> {
             | Condition::Header
             | Condition::MinSize
             | Condition::Sensitivity
-            | Condition::SensitivityLabel => None,
+            | Condition::SensitivityLabel
+            | Condition::TextMatches => None,
         }
     }
 }

@@ -333,6 +333,7 @@ fn questions_about_a_message() {
 fn noted(subject: &str) -> crate::types::ContentFacts {
     crate::types::ContentFacts {
         fields: vec![("subject".into(), vec![subject.into()])],
+        ..crate::types::ContentFacts::default()
     }
 }
 

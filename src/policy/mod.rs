@@ -14,7 +14,7 @@ pub use pattern::check_domain_pattern;
 
 use std::time::Duration;
 
-use crate::types::{HeaderEdits, MethodsList, TlsLevel, Wanted};
+use crate::types::{HeaderEdits, MethodsList, TextPattern, TlsLevel, Wanted};
 
 /// The policy's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -108,6 +108,17 @@ pub struct Conditions {
     pub sensitivity: Vec<String>,
     /// The name or GUID of a Microsoft sensitivity label.
     pub sensitivity_label: Vec<String>,
+    /// A pattern that the message's text has, so many times.
+    pub text_matches: Option<TextMatches>,
+}
+
+/// `text_matches`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextMatches {
+    /// What is counted.
+    pub pattern: TextPattern,
+    /// How often it must be there.
+    pub at_least: usize,
 }
 
 impl Conditions {
@@ -119,6 +130,7 @@ impl Conditions {
             || self.min_size.is_some()
             || !self.sensitivity.is_empty()
             || !self.sensitivity_label.is_empty()
+            || self.text_matches.is_some()
     }
 }
 
@@ -130,6 +142,16 @@ impl Settings {
         let mut fields: Vec<String> = fields.map(|(name, _)| name.to_lowercase()).collect();
         fields.sort();
         fields.dedup();
-        Wanted { fields }
+        let mut patterns: Vec<TextPattern> = Vec::new();
+        let asked = self
+            .rules
+            .iter()
+            .filter_map(|r| r.when.text_matches.as_ref());
+        for TextMatches { pattern, .. } in asked {
+            if !patterns.contains(pattern) {
+                patterns.push(pattern.clone());
+            }
+        }
+        Wanted { fields, patterns }
     }
 }

@@ -18,7 +18,7 @@ use crate::assurance::Published;
 use crate::config::Config;
 use crate::control::DomainView;
 use crate::delivery::{Deliverer, Explanation, Hop};
-use crate::message::content_facts;
+use crate::message::{Texts, content_facts};
 use crate::policy::{Content, Question, Trial};
 use crate::types::units::print_duration;
 use crate::types::{
@@ -174,15 +174,19 @@ pub(super) async fn probe_with(
 }
 
 impl Case {
-    /// What is noted of a message with these header lines (`Name: value`), as if it had
-    /// been accepted with this configuration.
+    /// What is noted of a message with these header lines (`Name: value`) and this text, as
+    /// if it had been accepted with this configuration.
     #[must_use]
-    pub fn noted(config: &Config, lines: &[String], size: u64) -> (ContentFacts, u64) {
+    pub fn noted(config: &Config, lines: &[String], text: &str, size: u64) -> (ContentFacts, u64) {
         let header = lines.iter().fold(String::new(), |header, line| {
             header + &line.replace(['\r', '\n'], " ") + "\r\n"
         });
         let wanted = &config.ingress.wanted;
-        (content_facts((header + "\r\n").as_bytes(), wanted), size)
+        let facts = ContentFacts {
+            texts: Texts::of(text).count(&wanted.patterns),
+            ..content_facts((header + "\r\n").as_bytes(), wanted)
+        };
+        (facts, size)
     }
 
     /// As policy is asked.

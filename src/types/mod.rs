@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod recipient;
 pub mod settlement;
 pub mod sts;
+pub mod text_pattern;
 pub mod time;
 pub mod tls_words;
 pub mod units;
@@ -29,7 +30,7 @@ pub mod would;
 
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
-pub use content::{ContentFacts, HeaderEdits, Wanted};
+pub use content::{ContentFacts, Encrypted, HeaderEdits, TextCount, Wanted};
 pub use envelope::{
     BodyType, Envelope, Message, MessageFacts, Origin, OwnMailKind, Principal, Protocol, Source,
 };
@@ -47,6 +48,7 @@ pub use outcome::{
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use sts::{StsFacts, StsMode, StsSource};
+pub use text_pattern::{PatternKey, TextPattern, TextPatternError};
 pub use time::Timestamp;
 pub use tls_words::tls_words;
 pub use would::{Course, CourseError, Would};
