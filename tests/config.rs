@@ -284,6 +284,20 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             ],
         ),
         (
+            "rule.hold",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}hold = \"a reason\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.drop",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}drop = \"a reason\"\n{WHEN}"),
+            ],
+        ),
+        (
             "rule.when.subject_contains",
             change(
                 &format!("{RULE}{WHEN}"),
@@ -525,6 +539,9 @@ fn what_is_not_built_is_refused() {
         "[[rule]]\nname = \"a\"\nremove_header = \"From\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nadd_header = \"X-A: b\\nBcc: c@d.example\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.min_size = \"much\"\n",
+        "[[rule]]\nname = \"a\"\nhold = \"\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\ndrop = \"a\\nb\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nhold = \"a\"\ndrop = \"b\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { pattern = \"a(\" }\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { pattern = \"a*\" }\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { at_least = 2 }\n",

@@ -144,11 +144,20 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
     let given = Given::read(section);
     let edits = read_edits(section, &conditions);
     let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
-    let does = !edits.is_empty() || refuse_without_tls;
+    let hold = section.parsed("hold", parse_reason);
+    let drop = section.parsed("drop", parse_reason);
+    if hold.is_some() && drop.is_some() {
+        section.fault(
+            section.line_of("drop"),
+            "a rule holds or drops, not both: take one out",
+        );
+    }
+    let stops = section.has("hold") || section.has("drop");
+    let does = !edits.is_empty() || refuse_without_tls || stops;
     if !does && !TREATMENT.iter().any(|key| section.has(key)) {
         section.fault(
             section.line(),
-            "the rule does nothing: give it methods, tls_level or refuse_without_tls",
+            "the rule does nothing: give it methods, tls_level, hold, drop or refuse_without_tls",
         );
     }
     section.finish();
@@ -162,6 +171,8 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         security_patience: given.security_patience,
         edits,
         refuse_without_tls,
+        hold,
+        drop,
     })
 }
 
@@ -224,6 +235,15 @@ fn some_text(text: &str) -> Result<String, &'static str> {
     match text.trim().is_empty() {
         true => Err("must not be empty"),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// Why a rule holds or drops: a line that the audit and the queue show.
+fn parse_reason(text: &str) -> Result<String, &'static str> {
+    let is_line = !text.trim().is_empty() && text.len() <= 200;
+    match is_line && !text.chars().any(char::is_control) {
+        true => Ok(text.trim().to_owned()),
+        false => Err("must say why, in one line of 200 octets at most"),
     }
 }
 

@@ -90,6 +90,7 @@ impl Outcome {
                     method: before.method,
                     evidence: Evidence::default(),
                     waiting: Waiting::default(),
+                    note: None,
                 })
                 .collect(),
             learnt: None,
@@ -123,8 +124,16 @@ fn status(before: &RecipientStatus, hand: &Hand, now: Timestamp) -> RecipientSta
         (_, Some(actor)) => Some(format!("{actor}: {}", hand.note())),
         (_, None) => Some(hand.note()),
     };
+    // Who is let go by an operator is not held by the rule that did so; the end of a hold's
+    // time is nobody's judgement.
+    let released = match hand.action {
+        Action::Release => hand.actor.is_some() || before.released,
+        Action::Hold => false,
+        _ => before.released,
+    };
     RecipientStatus {
         state,
+        released,
         next_attempt,
         last_reply: last_reply.map(|text| clip(text, NOTE_MAX)),
         ..before.clone()

@@ -76,6 +76,8 @@ pub(super) fn because(reason: Reason) -> &'static str {
              always did before"
         }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
+        Reason::HeldByRule => "our rules have it looked at before it leaves",
+        Reason::DroppedByRule => "our rules do not let it leave",
     }
 }
 
@@ -117,7 +119,9 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::AuthFailed
         | Reason::BodyUnreadable
         | Reason::Interrupted
-        | Reason::Operator => {
+        | Reason::Operator
+        | Reason::HeldByRule
+        | Reason::DroppedByRule => {
             "Please tell your own IT staff; show them the technical details below."
         }
         Reason::DnsFailed

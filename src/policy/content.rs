@@ -77,6 +77,26 @@ impl Asked {
         all
     }
 
+    /// Whether somebody has looked at what it asks. One of several fields is enough, if it
+    /// has the value.
+    pub(super) fn is_known(&self, content: Content<'_>) -> bool {
+        let Content::Noted { facts, .. } = content else {
+            return matches!(content, Content::Ours);
+        };
+        let is_noted = |name: &str| facts.values(name).is_some();
+        match self {
+            Self::Subject(_) => is_noted("subject"),
+            Self::Header(fields) => fields.iter().any(|(name, pattern)| {
+                let has = |value: &str| pattern.matches(value);
+                is_noted(name) && any(facts, name, has)
+            }),
+            Self::MinSize(_) => true,
+            Self::Sensitivity(_) => is_noted("sensitivity"),
+            Self::Label(_) => is_noted("msip_labels"),
+            Self::Text(TextMatches { pattern, .. }) => facts.count(pattern).is_some(),
+        }
+    }
+
     /// Whether it holds.
     pub(super) fn holds(&self, content: Content<'_>) -> bool {
         let (facts, size) = match content {

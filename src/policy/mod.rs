@@ -7,10 +7,12 @@
 mod content;
 mod decide;
 mod pattern;
+mod stop;
 
 pub use content::Content;
 pub use decide::{Condition, Decision, Policy, Question, RuleTrial, Trial};
 pub use pattern::check_domain_pattern;
+pub use stop::{Stop, Stopping};
 
 use std::time::Duration;
 
@@ -78,6 +80,10 @@ pub struct Rule {
     pub edits: HeaderEdits,
     /// Recipients whose domain is known not to do TLS are refused at RCPT.
     pub refuse_without_tls: bool,
+    /// Why its recipients are held until somebody releases them.
+    pub hold: Option<String>,
+    /// Why its recipients are dropped at once.
+    pub drop: Option<String>,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control::DomainView;
 use crate::delivery::{Deliverer, Explanation, Hop};
 use crate::message::{Texts, content_facts};
-use crate::policy::{Content, Question, Trial};
+use crate::policy::{Content, Question, Stop, Stopping, Trial};
 use crate::types::units::print_duration;
 use crate::types::{
     ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required,
@@ -51,6 +51,8 @@ pub struct Story {
     /// What the configuration prescribes.
     methods: Vec<MethodStory>,
     ending: &'static str,
+    /// A rule that keeps it from going anywhere; null: none does.
+    stop: Option<StopStory>,
     /// When the next method, or the ending, has its turn.
     waits: WaitsStory,
     /// `[security] observe`: the methods by which it is delivered where the above
@@ -73,6 +75,31 @@ pub struct Story {
     /// What the hosts said, if they were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<ProbeStory>,
+}
+
+/// A rule that holds or drops.
+#[derive(Debug, Clone, Serialize)]
+struct StopStory {
+    /// `hold` or `drop`.
+    what: &'static str,
+    rule: String,
+    reason: String,
+    #[serde(skip)]
+    note: String,
+}
+
+impl StopStory {
+    fn new(stop: &Stop) -> Self {
+        Self {
+            what: match stop.what {
+                Stopping::Hold => "hold",
+                Stopping::Drop => "drop",
+            },
+            rule: stop.rule.clone(),
+            reason: stop.reason.clone(),
+            note: stop.note(),
+        }
+    }
 }
 
 /// The two clocks.
@@ -240,6 +267,7 @@ impl Story {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
             },
+            stop: decision.stop.as_ref().map(StopStory::new),
             waits: WaitsStory {
                 fallback_after: print_duration(decision.treatment.fallback_after),
                 security_patience: print_duration(decision.treatment.security_patience),
@@ -348,6 +376,9 @@ impl fmt::Display for Story {
         }
         if self.rule.is_none() {
             writeln!(f, "no rule matches: [security] decides")?;
+        }
+        if let Some(stop) = &self.stop {
+            writeln!(f, "{}", stop.note)?;
         }
         for method in &self.methods {
             writeln!(f, "{method}")?;

@@ -28,4 +28,6 @@ pub struct JobRecipient {
     pub attempts: u32,
     /// Whether the sender has had the DSN "delayed".
     pub delay_told: bool,
+    /// Whether an operator has released it, so that no rule holds it.
+    pub released: bool,
 }

@@ -170,6 +170,10 @@ pub enum Reason {
     CertificateNotYetValid,
     /// The domain's hosts are known to offer TLS, so it does not go without.
     TlsRemembered,
+    /// A rule holds it until somebody releases it.
+    HeldByRule,
+    /// A rule drops it.
+    DroppedByRule,
 }
 
 impl Reason {
@@ -211,6 +215,8 @@ impl Reason {
             Self::StsUnknown => "sts-unknown",
             Self::CertificateNotYetValid => "certificate-not-yet-valid",
             Self::TlsRemembered => "tls-remembered",
+            Self::HeldByRule => "held-by-rule",
+            Self::DroppedByRule => "dropped-by-rule",
         }
     }
 }
@@ -243,8 +249,10 @@ pub enum Fate {
     Deferred(Failure),
     /// Refused for good: the sender is told.
     Bounced(Failure),
-    /// The methods list ended in `drop`.
+    /// The methods list ended in `drop`, or a rule drops it.
     Dropped(Failure),
+    /// A rule holds it.
+    Held(Failure),
 }
 
 /// What a recipient that waits for a clock asks of the queue (design section 3.3).
@@ -276,6 +284,8 @@ pub struct RecipientReport {
     pub evidence: Evidence,
     /// What it asks of the queue, if it waits.
     pub waiting: Waiting,
+    /// What a rule that holds or drops it says, for the audit.
+    pub note: Option<String>,
 }
 
 /// What came of one attempt: delivery's whole answer.

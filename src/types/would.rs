@@ -27,16 +27,19 @@ pub enum Course {
     Bounce,
     /// Dropped.
     Drop,
+    /// Held until somebody releases it.
+    Hold,
 }
 
 impl Course {
     /// Every course.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Tls,
         Self::Cleartext,
         Self::Wait,
         Self::Bounce,
         Self::Drop,
+        Self::Hold,
     ];
 
     /// The word that audit, log and figures use.
@@ -48,6 +51,7 @@ impl Course {
             Self::Wait => "wait",
             Self::Bounce => "bounce",
             Self::Drop => "drop",
+            Self::Hold => "hold",
         }
     }
 
@@ -75,7 +79,7 @@ impl fmt::Display for Course {
 
 /// No such course.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of tls, cleartext, wait, bounce, drop")]
+#[error("not one of tls, cleartext, wait, bounce, drop, hold")]
 pub struct CourseError;
 
 impl FromStr for Course {
@@ -106,6 +110,7 @@ impl Would {
             Fate::Deferred(failure) => (Course::Wait, Some(failure.reason)),
             Fate::Bounced(failure) => (Course::Bounce, Some(failure.reason)),
             Fate::Dropped(failure) => (Course::Drop, Some(failure.reason)),
+            Fate::Held(failure) => (Course::Hold, Some(failure.reason)),
         };
         Some(Self { method, reason })
     }

@@ -143,6 +143,7 @@ pub(crate) fn job_to(domain: &str) -> Job {
             mailbox: recipient,
             attempts: 0,
             delay_told: false,
+            released: false,
         }],
     }
 }
@@ -153,5 +154,6 @@ pub(crate) fn fate(report: &Report) -> String {
         Fate::Deferred(failure) => format!("deferred {}", failure.reason),
         Fate::Bounced(failure) => format!("bounced {}", failure.reason),
         Fate::Dropped(failure) => format!("dropped {}", failure.reason),
+        Fate::Held(failure) => format!("held {}", failure.reason),
     }
 }

@@ -62,6 +62,7 @@ mod prometheus;
 mod queue_hand;
 mod relay;
 mod reload;
+mod rules_stop;
 mod sandbox;
 mod secrets;
 mod service;

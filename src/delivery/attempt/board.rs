@@ -6,11 +6,11 @@
 
 use super::kept::Kept;
 use crate::assurance::Published;
-use crate::delivery::failure::Meaning;
-use crate::policy::Decision;
+use crate::delivery::failure::{self, Meaning};
+use crate::policy::{Decision, Stop, Stopping};
 use crate::types::{
     Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
-    RecipientReport, Remote, Required, Waiting, Would,
+    RecipientReport, Remote, Required, Stage, Waiting, Would,
 };
 
 /// The recipients that share a decision.
@@ -36,6 +36,8 @@ struct Entry<'a> {
     unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
+    /// What a rule that holds or drops it says.
+    note: Option<String>,
 }
 
 impl Entry<'_> {
@@ -70,11 +72,12 @@ impl Entry<'_> {
         self.evidence.would = Would::of(self.method, fate);
         let held_back = match fate {
             Fate::Delivered(_) => false,
-            Fate::Dropped(_) => true,
+            Fate::Dropped(_) | Fate::Held(_) => true,
             Fate::Deferred(_) | Fate::Bounced(_) => self.hindered,
         };
         if held_back {
             self.fate = None;
+            self.note = self.note.take().map(|note| format!("would be {note}"));
             self.waiting = Waiting::default();
             self.method = None;
             self.evidence = Evidence {
@@ -111,6 +114,7 @@ impl<'a> Board<'a> {
             violated: false,
             unsuitable: None,
             hindered: false,
+            note: None,
         });
         Self {
             entries: entries.collect(),
@@ -283,6 +287,22 @@ impl<'a> Board<'a> {
         });
     }
 
+    /// A rule holds or drops all of them before anything is tried.
+    pub(super) fn stop(&mut self, stop: &Stop) {
+        let reason = match stop.what {
+            Stopping::Hold => Reason::HeldByRule,
+            Stopping::Drop => Reason::DroppedByRule,
+        };
+        let failure = failure::ours(reason, Stage::Route);
+        for entry in self.each_open() {
+            entry.note = Some(stop.note());
+        }
+        self.give_all(&match stop.what {
+            Stopping::Hold => Fate::Held(failure),
+            Stopping::Drop => Fate::Dropped(failure),
+        });
+    }
+
     fn give_all(&mut self, fate: &Fate) {
         for entry in self.each_open() {
             entry.fate = Some(fate.clone());
@@ -311,6 +331,7 @@ impl<'a> Board<'a> {
             method: entry.method,
             evidence: entry.evidence,
             waiting: entry.waiting,
+            note: entry.note,
         });
         reports.collect()
     }

@@ -175,6 +175,7 @@ fn job_of(recipients: &[&str], body: MemoryBody) -> Job {
             mailbox,
             attempts: 0,
             delay_told: false,
+            released: false,
         });
     Job {
         message: Arc::new(message),
@@ -193,6 +194,7 @@ fn fates(report: &Report) -> Vec<String> {
         Fate::Deferred(failure) => told("deferred", failure),
         Fate::Bounced(failure) => told("bounced", failure),
         Fate::Dropped(failure) => told("dropped", failure),
+        Fate::Held(failure) => told("held", failure),
     });
     fates.collect()
 }
