@@ -31,6 +31,7 @@
 //! | `probe.rs` | what `explain --probe` says of far sides, and that none hears of mail |
 //! | `foretold.rs` | that what `explain --probe` foretells is what a delivery does |
 //! | `protect.rs` | that `pgp` and `smime` give each recipient what they alone can read |
+//! | `refusals.rs` | that a key which can't be used never leads to clear text, and says why |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -63,6 +64,7 @@ mod probe;
 mod prometheus;
 mod protect;
 mod queue_hand;
+mod refusals;
 mod relay;
 mod reload;
 mod sandbox;
