@@ -37,6 +37,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "dns",
             "policy",
             "assurance",
+            "protect",
         ],
     ),
     ("outcome", &["types", "sys", "dns", "message", "assurance"]),

@@ -109,6 +109,20 @@ impl AuditEntry {
                 lines.push(format!("  sha256 {}", certificate.sha256));
             }
         }
+        if let Some(content) = &entry.content {
+            let to = content
+                .certificate
+                .as_deref()
+                .unwrap_or("nobody knows whom");
+            let cipher = content.cipher.as_deref().unwrap_or("unknown");
+            lines.push(format!(
+                "  content encrypted by {} for {to} ({cipher})",
+                content.by
+            ));
+            if let Some(signer) = &content.signed_by {
+                lines.push(format!("  signed by {signer}"));
+            }
+        }
         if entry.remote.is_some() {
             let required = word(entry.required.map(TlsLevel::as_str));
             let achieved = word(entry.achieved.map(TlsLevel::as_str));

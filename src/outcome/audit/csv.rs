@@ -12,13 +12,16 @@ use super::Record;
 pub const CSV_HEADER: &str = "time,id,event,sender,recipient,state,method,reason,\
 tls_version,tls_cipher,tls_group,authenticated_by,certificate_sha256,certificate_names,\
 certificate_not_after,remote,reply,rule,configuration,required,achieved,passed_over,\
-would,would_reason,sts_mode,sts_id,sts_finding\r\n";
+would,would_reason,sts_mode,sts_id,sts_finding,\
+content_by,content_certificate,content_keys,content_cipher,content_signed_by,\
+content_trust\r\n";
 
 /// A record's line, with its end. What is absent is empty; lists are joined by
 /// spaces.
 #[must_use]
 pub fn csv_row(record: &Record) -> String {
     let tls = record.tls.as_ref();
+    let content = record.content.as_ref();
     let certificate = tls.and_then(|tls| tls.certificate.as_ref());
     let passed_over = record.passed_over.iter();
     let passed_over = passed_over.map(|passed| format!("{}:{}", passed.method, passed.reason));
@@ -50,6 +53,12 @@ pub fn csv_row(record: &Record) -> String {
         text(record.sts.as_ref().map(|sts| sts.mode.as_str())),
         text(record.sts.as_ref().map(|sts| &sts.id)),
         text(record.sts.as_ref().and_then(|sts| sts.finding)),
+        text(content.map(|content| content.by)),
+        text(content.and_then(|content| content.certificate.as_ref())),
+        text(content.map(|content| content.keys.join(" "))),
+        text(content.and_then(|content| content.cipher.as_ref())),
+        text(content.and_then(|content| content.signed_by.as_ref())),
+        text(content.and_then(|content| content.trust)),
     ];
     let cells: Vec<String> = cells.into_iter().map(cell).collect();
     cells.join(",") + "\r\n"
