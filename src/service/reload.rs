@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::delivery::Deliver;
 use crate::ingress::Ingress;
 use crate::outcome::Outcome;
+use crate::protect::discovery::Finder;
 use crate::queue::{Questions, Renewal};
 use crate::sys::metrics::{Counter, Page};
 
@@ -34,6 +35,7 @@ pub(super) struct Reloader {
     pub(super) figures: Arc<Reloads>,
     pub(super) log: LogControl,
     pub(super) sts: Arc<Cache>,
+    pub(super) finder: Arc<Finder>,
     pub(super) domains: Domains,
 }
 
@@ -95,6 +97,8 @@ impl Reloader {
                 return;
             }
         };
+        self.finder
+            .renew(config.keys.clone(), Arc::clone(&sources.fetch));
         self.sts.use_sources(sources);
         self.queue.renew(renewal).await;
         self.tests.renew(&config);

@@ -17,7 +17,9 @@ use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
 use super::tables::Knowledge;
 use super::test::Tests;
-use super::{ServeError, addresses, control, files, handover, keys, logging, metrics, notify, sts};
+use super::{
+    ServeError, addresses, control, discovery, files, handover, keys, logging, metrics, notify, sts,
+};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -63,6 +65,9 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
 
     let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
     let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let keys = Arc::new(keys::store(&config));
+    let table = knowledge.table(discovery::TABLE);
+    let finder = discovery::open(&config, table, Arc::clone(&keys)).await?;
     let memory = learning::memory(&config, &knowledge).await;
     let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
     let deliverer = Arc::new(deliverer.remembering(memory.clone()));
@@ -111,6 +116,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         exports: Exports::new(Arc::clone(&journal)),
         sts: Arc::clone(&sts),
         domains: domains.clone(),
+        finder: Arc::clone(&finder),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -125,6 +131,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         queue: queue.questions(),
         outcome: Arc::clone(&outcome),
         sts: Arc::clone(&sts),
+        finder: Arc::clone(&finder),
+        keys,
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
@@ -144,6 +152,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         figures,
         log,
         sts,
+        finder,
         domains,
     };
     until_stopped(&mut signals, &mut reloader).await;

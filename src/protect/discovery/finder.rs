@@ -97,6 +97,7 @@ impl Finder {
             host: None,
             ended: Ended::Absent(absent),
             offered: Vec::new(),
+            fault: None,
         };
         if !asking.settings.wkd {
             return ended(Absent::Off);
@@ -149,6 +150,7 @@ impl Finder {
                 host: None,
                 ended: self.ended(Ended::Failed(self.busy())),
                 offered: Vec::new(),
+                fault: None,
             },
         }
     }
@@ -167,22 +169,30 @@ impl Finder {
 
     async fn ask_directory(&self, recipient: &Mailbox, domain: &Domain, asking: &Asking) -> Lookup {
         let answer = self.answer(recipient, domain, asking).await;
-        let (result, offered) = match answer.octets {
-            Ok(octets) => self.take(recipient, octets).await,
-            Err(error) => (
-                Absent::of(error).map_or(Err(error.into()), |absent| Ok(Ended::Absent(absent))),
-                Vec::new(),
-            ),
+        let mut fault = None;
+        let taken = match answer.octets {
+            Ok(octets) => self.take(recipient, octets).await.map_err(|told| {
+                fault = Some(told);
+                Cause::Store
+            }),
+            Err(error) => match Absent::of(error) {
+                Some(absent) => Ok((Ended::Absent(absent), Vec::new())),
+                None => Err(error.into()),
+            },
         };
-        let ended = match result {
-            Ok(ended) => self.note(recipient, domain, ended, asking).await,
-            Err(cause) => self.note_failure(recipient, domain, cause),
+        let (ended, offered) = match taken {
+            Ok((ended, offered)) => {
+                self.note(recipient, domain, ended, asking).await;
+                (ended, offered)
+            }
+            Err(cause) => (self.note_failure(recipient, domain, cause), Vec::new()),
         };
         tell(domain, &offered);
         Lookup {
             host: Some(answer.host),
             ended: self.ended(ended),
             offered,
+            fault,
         }
     }
 
@@ -206,12 +216,12 @@ impl Finder {
         get(wkd::direct(recipient.local(), domain), &*asking.fetch).await
     }
 
-    /// Hands what was fetched to the store.
+    /// Hands what was fetched to the store; `Err`: what that says.
     async fn take(
         &self,
         recipient: &Mailbox,
         octets: Vec<u8>,
-    ) -> (Result<Ended, Cause>, Vec<Offered>) {
+    ) -> Result<(Ended, Vec<Offered>), String> {
         let (store, now) = (Arc::clone(&self.store), self.clock.now());
         let recipient = recipient.clone();
         let taking =
@@ -220,7 +230,7 @@ impl Finder {
             Ok(Ok(offered)) => offered,
             Ok(Err(error)) => {
                 tracing::warn!("a key that was found can't be stored: {error}");
-                return (Err(Cause::Store), Vec::new());
+                return Err(error.to_string());
             }
             // The library panicked at it; which is told by the log already.
             Err(_) => Vec::new(),
@@ -230,17 +240,11 @@ impl Finder {
             some if some.iter().any(|one| one.became.is_kept()) => Ended::Found,
             _ => Ended::Unusable,
         };
-        (Ok(ended), offered)
+        Ok((ended, offered))
     }
 
     /// Remembers an answer.
-    async fn note(
-        &self,
-        recipient: &Mailbox,
-        domain: &Domain,
-        ended: Ended,
-        asking: &Asking,
-    ) -> Ended {
+    async fn note(&self, recipient: &Mailbox, domain: &Domain, ended: Ended, asking: &Asking) {
         let (address, site) = (Key::of_address(recipient), Key::of_domain(domain));
         let now = self.clock.now();
         let mut changed = Vec::new();
@@ -261,7 +265,6 @@ impl Finder {
             }
         }
         self.memory.store(changed, asking.settings.cache).await;
-        ended
     }
 
     fn note_failure(&self, recipient: &Mailbox, domain: &Domain, cause: Cause) -> Ended {

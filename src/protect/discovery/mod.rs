@@ -120,6 +120,8 @@ pub struct Lookup {
     pub ended: Ended,
     /// The certificates that were there, taken or not.
     pub offered: Vec<Offered>,
+    /// What the key store says, where it can't be used.
+    pub fault: Option<String>,
 }
 
 /// How a look ended.

@@ -12,6 +12,7 @@ use super::record::{Held, MOST, RECORD_MAX, Record};
 use super::{AnyCertificate, Origin, StoreError, Terms, Trust, fingerprint};
 use crate::protect::Refusal;
 use crate::protect::smime::Authorities;
+use crate::sys::metrics::Page;
 use crate::types::{Mailbox, Timestamp};
 
 /// The key store in a folder, `DATA_DIR/keys`.
@@ -94,10 +95,39 @@ impl KeyStore {
 
     /// Reads everything again, whatever the stamps say.
     fn fresh(&self) -> Result<Arc<Keys>, StoreError> {
+        self.changed();
+        self.current()
+    }
+
+    /// Whatever was read before is read again at the next look: two changes within one
+    /// tick of the system's clock leave the same stamp.
+    fn changed(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = None;
-        drop(state);
-        self.current()
+    }
+
+    /// Writes how many keys there are. Touches the disk.
+    pub fn write_figures(&self, page: &mut Page) {
+        let Ok(keys) = self.current() else {
+            return;
+        };
+        let states = ["manual", "verified", "discovered", "awaiting-approval"];
+        let mut counts = states.map(|state| ([state], 0.0));
+        for key in keys.all() {
+            let state = match key.pending {
+                true => "awaiting-approval",
+                false => key.trust.as_str(),
+            };
+            for (labels, count) in &mut counts {
+                *count += f64::from(u8::from(labels[0] == state));
+            }
+        }
+        page.gauges(
+            "postern_keys",
+            "Recipients' keys that are known, by how far they are trusted.",
+            ["state"],
+            counts,
+        );
     }
 
     /// Makes the folders, and keeps others from changing them.
@@ -268,6 +298,7 @@ impl KeyStore {
         let by_hand: Vec<bool> = by_hand.map(|one| one.fingerprint() == found).collect();
         let discovery = place(&mut record, certificate, origin, terms.now, &by_hand)?;
         write_record(&path, &record)?;
+        self.changed();
         Ok(discovery)
     }
 }
