@@ -14,6 +14,7 @@
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `keys.rs` | recipients' keys in hand: add, list, find, approve, remove |
+//! | `discovery.rs` | that keys are found where domains publish them, and what is made of them |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `smuggling.rs` | that one message stays one, whatever stands for its end, and behind us too |
 //! | `delivery.rs` | that mail arrives as it was handed in |
@@ -50,6 +51,7 @@ mod content;
 mod crash;
 mod damage;
 mod delivery;
+mod discovery;
 mod domain;
 mod dsn;
 mod foretold;
