@@ -6,16 +6,19 @@
 //! so that no copy shows another recipient; a certificate can be encrypted to
 //! only after it was checked for that recipient at that moment; every refusal has
 //! a reason ([`Refusal`]); the octets of the body go in as they are; Bcc goes
-//! nowhere; no error holds content. All of it computes for as long as the message
+//! nowhere; no error holds content. But for discovery, all of it computes for as long as the message
 //! is large, so it is called off the async threads: by `delivery`, and by
 //! `service` for the `key` commands.
 
+pub mod discovery;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;
 pub mod keys;
 pub mod openpgp;
+mod protector;
 mod refusal;
+mod settings;
 pub mod smime;
 
 use std::fmt;
@@ -25,7 +28,10 @@ use crate::message::HeaderTooLarge;
 use crate::sys::entropy::EntropyError;
 use crate::types::{Mailbox, Timestamp};
 
+pub use protector::{Hindrance, OwnKeyError, ProtectedCopy, Protector};
 pub use refusal::Refusal;
+pub use settings::{PgpSettings, Settings, SmimeSettings};
+pub use smime::Cipher as SmimeCipher;
 
 /// A message that only its recipient can read.
 #[derive(Clone, PartialEq, Eq)]

@@ -11,18 +11,18 @@ use serde::Serialize;
 
 use super::domain::AsTold;
 use super::probe::ProbeStory;
-use super::run::deliverer;
+use super::run::{Keyring, deliverer};
 use super::sts;
 use super::sts_story::StsStory;
 use crate::assurance::Published;
 use crate::config::Config;
 use crate::control::DomainView;
-use crate::delivery::{Deliverer, Explanation, Hop};
+use crate::delivery::{Deliverer, Explanation, Hop, KeyKnown};
 use crate::message::{Texts, content_facts};
 use crate::policy::{Content, Question, Stop, Stopping, Trial};
 use crate::types::units::print_duration;
 use crate::types::{
-    ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required,
+    ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required, Trust,
 };
 
 /// The message in question.
@@ -122,8 +122,33 @@ struct RuleStory {
 #[derive(Debug, Clone, Serialize)]
 struct MethodStory {
     method: &'static str,
+    /// What the transport must prove; null: nothing.
     must_prove: Option<&'static str>,
     because: Option<String>,
+    /// The recipient's key, where the method encrypts the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyStory>,
+}
+
+/// The key that a method would use, or why there is none.
+#[derive(Debug, Clone, Serialize)]
+struct KeyStory {
+    fingerprint: Option<String>,
+    /// How far it is trusted.
+    trust: Option<&'static str>,
+    /// Why there is none to use.
+    reason: Option<&'static str>,
+    /// Each key that is known and can't be used, with why.
+    refused: Vec<RefusedKey>,
+    /// Whether a delivery looks at the domain's key directory too.
+    looked_up: bool,
+}
+
+/// A key that can't be used.
+#[derive(Debug, Clone, Serialize)]
+struct RefusedKey {
+    fingerprint: String,
+    reason: &'static str,
 }
 
 /// One host's part.
@@ -169,7 +194,7 @@ pub fn explain(
         let kept = kept.as_ref().map(Option::as_deref);
         let cache = sts::cache_knowing(config, domain, kept);
         let (sts, known) = cache.map_err(|e| e.to_string())?;
-        let deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        let deliverer = deliverer(config, &Keyring::known(config)).map_err(|e| e.to_string())?;
         let mut deliverer = deliverer.holding_to(sts);
         if let (Some(view), Some(domain)) = (told, domain) {
             deliverer = deliverer.remembering(Arc::new(AsTold::of(domain, view)));
@@ -177,9 +202,11 @@ pub fn explain(
         let question = case.question();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation, known));
+            let story = Story::new(&case.recipient, explanation, known);
+            return Ok(story.with_discovery(config));
         }
-        Ok(probe_with(&deliverer, case, known).await?.0)
+        let (story, _) = probe_with(&deliverer, case, known).await?;
+        Ok(story.with_discovery(config))
     })
 }
 
@@ -240,6 +267,18 @@ impl Story {
         probe.map(|probe| probe.outcome == "delivered")
     }
 
+    /// Says where a delivery looks keys up, which `explain` does not.
+    fn with_discovery(mut self, config: &Config) -> Self {
+        for method in &mut self.methods {
+            if let Some(key) = &mut method.key {
+                let by_hand = key.trust == Some(Trust::Manual.as_str());
+                key.looked_up =
+                    config.keys.wkd && !by_hand && method.method == Method::Pgp.as_str();
+            }
+        }
+        self
+    }
+
     fn new(recipient: &Mailbox, explanation: Explanation, known: bool) -> Self {
         let published = explanation.published;
         let decision = explanation.decision;
@@ -261,8 +300,11 @@ impl Story {
         Self {
             recipient: recipient.to_string(),
             rules: rules.collect(),
-            methods: method_stories(&explanation.required),
-            observe: explanation.observed.as_deref().map(method_stories),
+            methods: method_stories(&explanation.required, &explanation.keys),
+            observe: explanation
+                .observed
+                .as_deref()
+                .map(|observed| method_stories(observed, &[])),
             ending: match decision.treatment.methods.ending() {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
@@ -302,15 +344,55 @@ impl Story {
     }
 }
 
-fn method_stories(required: &[(Method, Required)]) -> Vec<MethodStory> {
+fn method_stories(
+    required: &[(Method, Required)],
+    keys: &[(Method, KeyKnown)],
+) -> Vec<MethodStory> {
     let methods = required.iter();
     methods
         .map(|(method, required)| MethodStory {
             method: method.as_str(),
             must_prove: required.level().map(|level| level.as_str()),
             because: because(required),
+            key: keys
+                .iter()
+                .find(|(known, _)| known == method)
+                .map(|(_, key)| key_story(key)),
         })
         .collect()
+}
+
+fn key_story(key: &KeyKnown) -> KeyStory {
+    let nothing = KeyStory {
+        fingerprint: None,
+        trust: None,
+        reason: None,
+        refused: Vec::new(),
+        looked_up: false,
+    };
+    match key {
+        KeyKnown::Usable { fingerprint, trust } => KeyStory {
+            fingerprint: Some(fingerprint.clone()),
+            trust: Some(trust.as_str()),
+            ..nothing
+        },
+        KeyKnown::None(none) => KeyStory {
+            reason: Some(none.reason().as_str()),
+            refused: none
+                .refused
+                .iter()
+                .map(|(fingerprint, refusal)| RefusedKey {
+                    fingerprint: fingerprint.clone(),
+                    reason: refusal.as_str(),
+                })
+                .collect(),
+            ..nothing
+        },
+        KeyKnown::Unreadable(reason) => KeyStory {
+            reason: Some(reason.as_str()),
+            ..nothing
+        },
+    }
 }
 
 fn because(required: &Required) -> Option<String> {
@@ -345,12 +427,39 @@ fn host_story(
 impl fmt::Display for MethodStory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = self.method;
+        let Some(key) = &self.key else {
+            return match (self.must_prove, &self.because) {
+                (Some(level), Some(because)) => {
+                    write!(f, "method {method}: must prove {level}, for {because}")
+                }
+                _ => write!(f, "method {method}: proves nothing"),
+            };
+        };
+        write!(f, "method {method}: {key}; over the best TLS on offer")?;
         match (self.must_prove, &self.because) {
             (Some(level), Some(because)) => {
-                write!(f, "method {method}: must prove {level}, for {because}")
+                write!(f, ", which must prove {level}, for {because}")
             }
-            _ => write!(f, "method {method}: proves nothing"),
+            _ => write!(f, ", down to none"),
         }
+    }
+}
+
+impl fmt::Display for KeyStory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.fingerprint, self.trust) {
+            (Some(fingerprint), Some(trust)) => {
+                write!(f, "encrypts to {fingerprint} ({trust})")?;
+            }
+            _ => write!(f, "no key to use ({})", self.reason.unwrap_or_default())?,
+        }
+        for refused in &self.refused {
+            write!(f, "; {}: {}", refused.fingerprint, refused.reason)?;
+        }
+        if self.looked_up {
+            write!(f, " (a delivery also asks the domain's key directory)")?;
+        }
+        Ok(())
     }
 }
 

@@ -4,20 +4,23 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answers;
 use super::export::Exports;
-use super::learning::{self, Domains, Sink};
+use super::learning::{self, Domains};
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::sink::{self, Sink, Ways};
 use super::tables::Knowledge;
 use super::test::Tests;
-use super::{ServeError, addresses, control, files, handover, logging, metrics, notify, sts};
+use super::{
+    ServeError, addresses, control, discovery, files, handover, keys, logging, metrics, notify, sts,
+};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -25,10 +28,12 @@ use crate::ingress::{self, Ingress, Sockets};
 use crate::outcome::Outcome;
 use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
+use crate::protect::Protector;
+use crate::protect::discovery::Discover;
+use crate::protect::keys::KeyStore;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
-use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
-use crate::types::Learnt;
+use crate::sys::{Clock, Entropy, RealDisk, SystemClock, SystemEntropy, TcpDialler};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -55,17 +60,30 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (learnt_to, learnt) = learning::channel();
-    let (journal, fresh) = open_spool(&config, learnt_to).await?;
+    let (ways, learnt, teller) = sink::ways(entropy.clone());
+    let (journal, fresh) = open_spool(&config, ways).await?;
     let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
     let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
     let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let keys = Arc::new(keys::store(&config));
+    let table = knowledge.table(discovery::TABLE);
+    let finder = discovery::open(&config, table, Arc::clone(&keys)).await?;
     let memory = learning::memory(&config, &knowledge).await;
-    let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
+    let ring = Keyring {
+        store: Arc::clone(&keys),
+        finder: Some(Arc::clone(&finder) as Arc<dyn Discover>),
+    };
+    let deliverer = deliverer(&config, &ring)?.holding_to(Arc::clone(&sts));
     let deliverer = Arc::new(deliverer.remembering(memory.clone()));
-    let domains = Domains::new(&config, memory, Arc::clone(&deliverer), clock.clone());
+    let domains = Domains::new(
+        &config,
+        memory,
+        teller,
+        Arc::clone(&deliverer),
+        clock.clone(),
+    );
     let learning = domains.start(learnt);
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
@@ -110,6 +128,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         exports: Exports::new(Arc::clone(&journal)),
         sts: Arc::clone(&sts),
         domains: domains.clone(),
+        finder: Arc::clone(&finder),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -124,6 +143,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         queue: queue.questions(),
         outcome: Arc::clone(&outcome),
         sts: Arc::clone(&sts),
+        finder: Arc::clone(&finder),
+        keys,
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
@@ -143,6 +164,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         figures,
         log,
         sts,
+        finder,
+        ring,
         domains,
     };
     until_stopped(&mut signals, &mut reloader).await;
@@ -174,7 +197,7 @@ async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`
 /// explains with. What domains publish is put in by the caller.
-pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
+pub(super) fn deliverer(config: &Config, ring: &Keyring) -> Result<Deliverer, ServeError> {
     let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
     let resolver = Arc::new(DnsResolver::new(&config.dns)?);
     let mut settings = config.delivery.clone();
@@ -182,9 +205,47 @@ pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     let dialler = Arc::new(TcpDialler);
-    Ok(Deliverer::new(
-        settings, policy, resolver, dialler, clock, entropy,
-    )?)
+    let protector = protector(config, ring, clock.clone(), entropy.clone())?;
+    let deliverer = Deliverer::new(settings, policy, resolver, dialler, clock, entropy)?;
+    Ok(match protector {
+        Some(protector) => deliverer.protecting(protector),
+        None => deliverer,
+    })
+}
+
+/// Recipients' keys: those that are known, and who looks for others.
+pub(super) struct Keyring {
+    pub(super) store: Arc<KeyStore>,
+    pub(super) finder: Option<Arc<dyn Discover>>,
+}
+
+impl Keyring {
+    /// What is known, and nobody who looks.
+    pub(super) fn known(config: &Config) -> Self {
+        Self {
+            store: Arc::new(keys::store(config)),
+            finder: None,
+        }
+    }
+}
+
+/// Who encrypts, if a method that does is configured.
+fn protector(
+    config: &Config,
+    ring: &Keyring,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Option<Arc<Protector>>, ServeError> {
+    let settings = &config.protect;
+    if settings.pgp.is_none() && settings.smime.is_none() {
+        return Ok(None);
+    }
+    let protector = Protector::new(settings, Arc::clone(&ring.store), clock, entropy)?;
+    let protector = match &ring.finder {
+        Some(finder) => protector.finding(Arc::clone(finder)),
+        None => protector,
+    };
+    Ok(Some(Arc::new(protector)))
 }
 
 /// Makes the data folder, for the service alone and its group to read.
@@ -203,10 +264,10 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 /// Opens the spool and tells what it found.
 async fn open_spool(
     config: &Config,
-    learnt: mpsc::Sender<Learnt>,
+    ways: Ways,
 ) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
     let config = config.clone();
-    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(learnt)));
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(ways)));
     let (store, fresh, opened) = opening
         .await
         .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
@@ -221,7 +282,7 @@ async fn open_spool(
 /// [`ServeError::Audit`] or [`ServeError::Spool`].
 pub(super) fn open_journal(
     config: &Config,
-    learnt: Option<mpsc::Sender<Learnt>>,
+    ways: Option<Ways>,
 ) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
     let audit = AuditLog::open(
         Arc::new(RealDisk),
@@ -234,7 +295,7 @@ pub(super) fn open_journal(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         Arc::new(SystemEntropy::default()),
-        Box::new(Sink { audit, learnt }),
+        Box::new(Sink::new(audit, ways)),
     )?)
 }
 

@@ -27,18 +27,24 @@ pub enum Course {
     Bounce,
     /// Dropped.
     Drop,
+    /// Delivered, encrypted with OpenPGP.
+    Pgp,
+    /// Delivered, encrypted with S/MIME.
+    Smime,
     /// Held until somebody releases it.
     Hold,
 }
 
 impl Course {
     /// Every course.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Tls,
         Self::Cleartext,
         Self::Wait,
         Self::Bounce,
         Self::Drop,
+        Self::Pgp,
+        Self::Smime,
         Self::Hold,
     ];
 
@@ -51,6 +57,8 @@ impl Course {
             Self::Wait => "wait",
             Self::Bounce => "bounce",
             Self::Drop => "drop",
+            Self::Pgp => "pgp",
+            Self::Smime => "smime",
             Self::Hold => "hold",
         }
     }
@@ -58,7 +66,7 @@ impl Course {
     /// Whether the recipient would have had it.
     #[must_use]
     pub fn delivers(self) -> bool {
-        matches!(self, Self::Tls | Self::Cleartext)
+        matches!(self, Self::Tls | Self::Cleartext | Self::Pgp | Self::Smime)
     }
 }
 
@@ -67,6 +75,8 @@ impl From<Method> for Course {
         match method {
             Method::Tls => Self::Tls,
             Method::Cleartext => Self::Cleartext,
+            Method::Pgp => Self::Pgp,
+            Method::Smime => Self::Smime,
         }
     }
 }
@@ -79,7 +89,7 @@ impl fmt::Display for Course {
 
 /// No such course.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of tls, cleartext, wait, bounce, drop, hold")]
+#[error("not one of tls, cleartext, pgp, smime, wait, bounce, drop, hold")]
 pub struct CourseError;
 
 impl FromStr for Course {

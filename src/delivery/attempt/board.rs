@@ -9,7 +9,7 @@ use crate::assurance::Published;
 use crate::delivery::failure::{self, Meaning};
 use crate::policy::{Decision, Stop, Stopping};
 use crate::types::{
-    Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
+    Achieved, ContentProof, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
     RecipientReport, Remote, Required, Stage, Waiting, Would,
 };
 
@@ -36,13 +36,19 @@ struct Entry<'a> {
     unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
+    /// Another one has its turn alone.
+    aside: bool,
+    /// Why its last method was not the way, where that is its own affair.
+    own: Option<Failure>,
+    /// The method that would have protected its copy, while that is only observed.
+    spared: Option<Method>,
     /// What a rule that holds or drops it says.
     note: Option<String>,
 }
 
 impl Entry<'_> {
     fn is_open(&self) -> bool {
-        self.fate.is_none() && !self.met
+        self.fate.is_none() && !self.met && !self.aside && self.spared.is_none()
     }
 
     /// What is wrong with the host by the domain's policy.
@@ -62,6 +68,13 @@ impl Entry<'_> {
     /// Notes what the configured list has come to, and forgets the rest where
     /// nothing but the configuration stands in the way of a delivery.
     fn observe(&mut self) {
+        if let Some(method) = self.spared.take() {
+            self.evidence.would = Some(Would {
+                method: method.into(),
+                reason: None,
+            });
+            self.begin_anew();
+        }
         if self.met {
             self.evidence.would = self.method.map(|method| Would {
                 method: method.into(),
@@ -76,18 +89,23 @@ impl Entry<'_> {
             Fate::Deferred(_) | Fate::Bounced(_) => self.hindered,
         };
         if held_back {
-            self.fate = None;
+            self.begin_anew();
             self.note = self.note.take().map(|note| format!("would be {note}"));
-            self.waiting = Waiting::default();
-            self.method = None;
-            self.evidence = Evidence {
-                rule: self.evidence.rule.take(),
-                configuration: std::mem::take(&mut self.evidence.configuration),
-                would: self.evidence.would,
-                sts: self.evidence.sts.take(),
-                ..Evidence::default()
-            };
         }
+    }
+
+    /// As before any method had its turn, but for what is known to have come of that.
+    fn begin_anew(&mut self) {
+        self.fate = None;
+        self.waiting = Waiting::default();
+        self.method = None;
+        self.evidence = Evidence {
+            rule: self.evidence.rule.take(),
+            configuration: std::mem::take(&mut self.evidence.configuration),
+            would: self.evidence.would,
+            sts: self.evidence.sts.take(),
+            ..Evidence::default()
+        };
     }
 }
 
@@ -114,6 +132,9 @@ impl<'a> Board<'a> {
             violated: false,
             unsuitable: None,
             hindered: false,
+            aside: false,
+            own: None,
+            spared: None,
             note: None,
         });
         Self {
@@ -128,6 +149,42 @@ impl<'a> Board<'a> {
             .filter(|(_, entry)| entry.is_open())
             .map(|(at, _)| at)
             .collect()
+    }
+
+    /// Until [`Self::all`], the one at this place has its turn alone: whatever is asked or
+    /// noted of those who are open is of it.
+    pub(super) fn only(&mut self, at: usize) {
+        for (place, entry) in self.entries.iter_mut().enumerate() {
+            entry.aside = place != at;
+        }
+    }
+
+    /// Everybody has their turn again.
+    pub(super) fn all(&mut self) {
+        for entry in &mut self.entries {
+            entry.aside = false;
+        }
+    }
+
+    /// Their copy is protected by itself.
+    pub(super) fn protected(&mut self, proof: &ContentProof) {
+        for entry in self.each_open() {
+            entry.evidence.content = Some(proof.clone());
+        }
+    }
+
+    /// Their copy is not protected after all.
+    pub(super) fn unprotected(&mut self) {
+        for entry in self.each_open() {
+            entry.evidence.content = None;
+        }
+    }
+
+    /// `method` could protect their copies, which is only observed.
+    pub(super) fn spare(&mut self, method: Method) {
+        for entry in self.each_open() {
+            entry.spared = Some(method);
+        }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -146,6 +203,7 @@ impl<'a> Board<'a> {
     pub(super) fn turn(&mut self, method: Method, required: &Required) {
         for entry in self.each_open() {
             entry.method = Some(method);
+            entry.own = None;
             entry.evidence.required = required.level();
         }
     }
@@ -246,6 +304,15 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// `method` is not the way for those who are open, for a reason that is theirs and not
+    /// the hosts'.
+    pub(super) fn pass_over_for(&mut self, method: Method, failure: &Failure) {
+        for entry in self.each_open() {
+            entry.evidence.passed_over.push((method, failure.reason));
+            entry.own = Some(failure.clone());
+        }
+    }
+
     /// Those whom a host had reached and not served wait for another time.
     pub(super) fn defer_reached(&mut self) {
         for entry in self.each_open() {
@@ -281,10 +348,13 @@ impl<'a> Board<'a> {
 
     /// The end of the methods list.
     pub(super) fn end(&mut self, ending: Ending, failure: &Failure) {
-        self.give_all(&match ending {
-            Ending::Bounce => Fate::Bounced(failure.clone()),
-            Ending::Drop => Fate::Dropped(failure.clone()),
-        });
+        for entry in self.each_open() {
+            let failure = entry.own.take().unwrap_or_else(|| failure.clone());
+            entry.fate = Some(match ending {
+                Ending::Bounce => Fate::Bounced(failure),
+                Ending::Drop => Fate::Dropped(failure),
+            });
+        }
     }
 
     /// A rule holds or drops all of them before anything is tried.

@@ -28,6 +28,8 @@ use super::smime::Authorities;
 use super::{KeyError, Refusal};
 use crate::types::{Mailbox, Timestamp};
 
+pub use crate::types::Trust;
+
 pub use certificate::{AnyCertificate, UsableKey};
 pub use choose::{Candidate, Chosen, NoKey};
 pub use load::{Faulty, Keys};
@@ -75,30 +77,6 @@ impl Origin {
     }
 }
 
-/// How far a certificate is trusted to be its owner's, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Trust {
-    /// Found, and so far always the same.
-    Discovered,
-    /// Found, and approved by an operator.
-    Verified,
-    /// Added by an operator.
-    Manual,
-}
-
-impl Trust {
-    /// The word that listings use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Discovered => "discovered",
-            Self::Verified => "verified",
-            Self::Manual => "manual",
-        }
-    }
-}
-
 /// What is asked of a key.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
@@ -121,6 +99,8 @@ pub struct Key {
     pub trust: Trust,
     /// Since when it is known.
     pub since: Timestamp,
+    /// When it was last found where it comes from.
+    pub seen: Option<Timestamp>,
     /// For whom it was found; without one, it is for all its addresses.
     pub found_for: Option<Mailbox>,
     /// Whether it would replace another one, and waits for `key approve`.
@@ -136,6 +116,7 @@ impl Key {
             origin: Origin::Manual,
             trust: Trust::Manual,
             since,
+            seen: None,
             found_for: None,
             pending: false,
         }
@@ -213,12 +194,6 @@ pub fn fingerprint(text: &str) -> String {
 }
 
 impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
