@@ -237,6 +237,44 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("security", "fallback_after = \"1h\""),
         ),
         (
+            "security.key_trust",
+            section("security", "key_trust = \"verified\""),
+        ),
+        (
+            "pgp.signing_key",
+            change("[pgp]\n", "signing_key = \"keys/pgp.asc\"\n"),
+        ),
+        (
+            "smime.signing_certificate",
+            [
+                "[smime]\nsigning_certificate = \"a.pem\"\nsigning_key = \"a.key\"\n".into(),
+                "[smime]\nsigning_certificate = \"b.pem\"\nsigning_key = \"a.key\"\n".into(),
+            ],
+        ),
+        (
+            "smime.signing_key",
+            [
+                "[smime]\nsigning_certificate = \"a.pem\"\nsigning_key = \"a.key\"\n".into(),
+                "[smime]\nsigning_certificate = \"a.pem\"\nsigning_key = \"b.key\"\n".into(),
+            ],
+        ),
+        (
+            "smime.authorities",
+            change("[smime]\n", "authorities = \"a.pem\"\n"),
+        ),
+        (
+            "smime.intermediates",
+            change("[smime]\n", "intermediates = \"a.pem\"\n"),
+        ),
+        (
+            "smime.revocations",
+            change("[smime]\n", "revocations = \"a.crl\"\n"),
+        ),
+        (
+            "smime.cipher",
+            change("[smime]\n", "cipher = \"aes-256-gcm\"\n"),
+        ),
+        (
             "security.security_patience",
             section("security", "security_patience = \"1h\""),
         ),
@@ -274,6 +312,13 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             [
                 format!("{RULE}{WHEN}"),
                 format!("{RULE}fallback_after = \"1h\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.key_trust",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}key_trust = \"manual\"\n{WHEN}"),
             ],
         ),
         (

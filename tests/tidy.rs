@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("queue", &["types", "sys", "spool", "delivery", "outcome"]),
     ("policy", &["types"]),
     ("assurance", &["types", "sys", "dns", "tls", "fetch"]),
-    ("protect", &["types", "sys", "dns", "message"]),
+    ("protect", &["types", "sys", "dns", "fetch", "message"]),
     (
         "delivery",
         &[
@@ -37,6 +37,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "dns",
             "policy",
             "assurance",
+            "protect",
         ],
     ),
     ("outcome", &["types", "sys", "dns", "message", "assurance"]),
@@ -45,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
         "config",
         &[
             "types", "ingress", "spool", "queue", "policy", "delivery", "outcome", "dns", "fetch",
+            "protect",
         ],
     ),
     ("control", &["types"]),

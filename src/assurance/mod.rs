@@ -20,7 +20,7 @@ pub use memory::{
 
 use crate::tls::Proof;
 use crate::types::{
-    Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel,
+    Achieved, AuthenticatedBy, BelowFloor, Demand, Method, Reason, Required, TlsLevel, Transport,
 };
 
 /// What asks for protection in one attempt. What a message asks for (REQUIRETLS)
@@ -40,21 +40,21 @@ pub struct Demands<'a> {
     pub published: &'a Published,
 }
 
-/// What a transaction by `method` must prove: the maximum of all who ask.
+/// What a transaction by `method` must prove where it travels by `transport`: the maximum
+/// of all who ask. Content that is protected itself leaves the operator's level aside, and
+/// nobody else's (design section 3.3).
 #[must_use]
-pub fn required(method: Method, demands: Demands<'_>) -> Required {
-    let base = match method {
-        Method::Cleartext => Required::nothing(),
-        Method::Tls => {
-            let operator = match demands.level {
-                Some(level) => {
-                    let rule = demands.rule.map(str::to_owned);
-                    Required::at_least(level, Demand::Operator(rule))
-                }
-                None => Required::nothing(),
-            };
-            operator.raise(Required::at_least(TlsLevel::Encrypted, Demand::Method))
+pub fn required(method: Method, transport: Transport, demands: Demands<'_>) -> Required {
+    let operator = match (method, demands.level) {
+        (Method::Tls, Some(level)) => {
+            let rule = demands.rule.map(str::to_owned);
+            Required::at_least(level, Demand::Operator(rule))
         }
+        _ => Required::nothing(),
+    };
+    let base = match transport {
+        Transport::Cleartext => operator,
+        Transport::Tls => operator.raise(Required::at_least(TlsLevel::Encrypted, Demand::Method)),
     };
     let login = match demands.credentials {
         true => Required::at_least(TlsLevel::Authenticated, Demand::Credentials),
@@ -141,6 +141,7 @@ mod tests {
         for (method, level, credentials, expected, by) in cases {
             let required = required(
                 method,
+                method.transports()[0],
                 Demands {
                     rule: Some("r"),
                     level: Some(level),
@@ -172,7 +173,7 @@ mod tests {
                 credentials,
                 published: &Published::nothing(),
             };
-            let required = required(method, demands);
+            let required = required(method, method.transports()[0], demands);
             (required.level(), required.by().cloned())
         };
         let credentials = (Some(Authenticated), Some(Demand::Credentials));

@@ -160,14 +160,16 @@ mod tests {
     proptest::proptest! {
         /// The level is the maximum of the sources, whatever the others say.
         #[test]
-        fn no_source_lowers_another(level in 0usize..4, credentials: bool, mode in 0usize..4, tls: bool) {
+        fn no_source_lowers_another(level in 0usize..4, credentials: bool, mode in 0usize..4, method in 0usize..4, best in 0u8..2) {
             let levels = [
                 None,
                 Some(TlsLevel::Encrypted),
                 Some(TlsLevel::Authenticated),
                 Some(TlsLevel::Secure),
             ];
-            let method = if tls { Method::Tls } else { Method::Cleartext };
+            let method = [Method::Tls, Method::Cleartext, Method::Pgp, Method::Smime][method];
+            let transports = method.transports();
+            let transport = transports[usize::from(best).min(transports.len() - 1)];
             let published = match StsMode::ALL.get(mode) {
                 Some(mode) => published(*mode, "mx.b.example"),
                 None => Published::nothing(),
@@ -175,7 +177,7 @@ mod tests {
             let asked = |level, credentials, published| {
                 let rule = None;
                 let demands = Demands { rule, level, credentials, published };
-                required(method, demands).level()
+                required(method, transport, demands).level()
             };
             let nothing = Published::nothing();
             let all = asked(levels[level], credentials, &published);

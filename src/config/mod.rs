@@ -19,6 +19,7 @@ use crate::fetch;
 use crate::ingress;
 use crate::outcome;
 use crate::policy;
+use crate::protect;
 use crate::queue;
 use crate::spool;
 use crate::types::units::parse_duration;
@@ -26,6 +27,7 @@ use crate::types::{Domain, Mailbox};
 
 mod fault;
 mod listener;
+mod protection;
 mod reader;
 mod routing;
 mod rule;
@@ -76,6 +78,8 @@ pub struct Config {
     pub outcome: outcome::Settings,
     /// Rules and what holds without them.
     pub policy: policy::Settings,
+    /// How content is protected, and by whose keys.
+    pub protect: protect::Settings,
     /// The files named above, with the lines that name them: for `check`.
     pub named: Vec<Named>,
 }
@@ -157,7 +161,8 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         .path("control")
         .unwrap_or_else(|| common.data_dir.join("control.sock"));
     let mut ingress = listener::read(top, &common);
-    let policy = rule::read(top);
+    let protect = protection::read(top);
+    let policy = rule::read(top, &protect);
     ingress.wanted = policy.wanted();
     let spool = read_spool(top, &common, ingress.limits.message_size);
     let (delivery, fetch, queue) = routing::read(top, &common, &ingress.listeners);
@@ -187,6 +192,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         queue,
         outcome,
         policy,
+        protect,
         named: Vec::new(),
     };
     top.finish();

@@ -8,21 +8,25 @@ use super::reader::Section;
 use super::routing::parse_domain_pattern;
 use super::word;
 use crate::policy::{Conditions, Rule, Settings, Treatment};
+use crate::protect;
 use crate::types::units::{parse_duration, parse_size};
-use crate::types::{HeaderEdits, MethodsList, TlsLevel};
+use crate::types::{HeaderEdits, Method, MethodsList, TlsLevel, Trust};
 
-pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
+pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Settings {
     let section = top.section("security");
-    let given = Given::read(&section);
+    let given = Given::read(&section, protect);
     let observe = section.flag("observe").unwrap_or(false);
     let probe = section.flag("probe").unwrap_or(true);
     section.finish();
     let usual = Treatment::default();
     let default = Treatment {
-        methods: given.methods.unwrap_or(usual.methods),
+        methods: given
+            .methods
+            .unwrap_or_else(|| MethodsList::usual(protect.pgp.is_some(), protect.smime.is_some())),
         tls_level: given.tls_level.unwrap_or(usual.tls_level),
         fallback_after: given.fallback_after.unwrap_or(usual.fallback_after),
         security_patience: given.security_patience.unwrap_or(usual.security_patience),
+        key_trust: given.key_trust.unwrap_or(usual.key_trust),
     };
     let dsn = top.section("dsn");
     let dsn_cleartext = dsn.flag("cleartext").unwrap_or(false);
@@ -30,7 +34,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
     let mut names = BTreeSet::new();
     let mut rules = Vec::new();
     for section in top.sections("rule") {
-        if let Some(rule) = read_rule(&section) {
+        if let Some(rule) = read_rule(&section, protect) {
             if !names.insert(rule.name.clone()) {
                 section.fault(
                     section.line(),
@@ -55,24 +59,32 @@ struct Given {
     tls_level: Option<TlsLevel>,
     fallback_after: Option<Duration>,
     security_patience: Option<Duration>,
+    key_trust: Option<Trust>,
 }
 
 /// The keys of [`Given`].
-const TREATMENT: [&str; 4] = [
+const TREATMENT: [&str; 5] = [
     "methods",
     "tls_level",
     "fallback_after",
     "security_patience",
+    "key_trust",
 ];
 
 impl Given {
-    fn read(section: &Section<'_, '_, '_>) -> Self {
+    fn read(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Self {
         let words = section.list("methods", any_text);
         let methods = words.and_then(|words| {
             MethodsList::parse(&words)
                 .inspect_err(|e| section.fault(section.line_of("methods"), e))
                 .ok()
         });
+        if let Some(method) = methods.as_ref().and_then(|list| lacking(list, protect)) {
+            section.fault(
+                section.line_of("methods"),
+                format_args!("\"{method}\" needs a [{method}] section, which may be empty"),
+            );
+        }
         let tls_level = section.parsed("tls_level", |text| {
             word(
                 text,
@@ -88,11 +100,31 @@ impl Given {
             tls_level,
             fallback_after: section.parsed("fallback_after", parse_duration),
             security_patience: section.parsed("security_patience", parse_duration),
+            key_trust: section.parsed("key_trust", |text| {
+                word(
+                    text,
+                    &[
+                        ("discovered", Trust::Discovered),
+                        ("verified", Trust::Verified),
+                        ("manual", Trust::Manual),
+                    ],
+                )
+            }),
         }
     }
 }
 
-fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
+/// The first method of a list that is not configured.
+fn lacking(list: &MethodsList, protect: &protect::Settings) -> Option<Method> {
+    let lacks = |method: &Method| match method {
+        Method::Pgp => protect.pgp.is_none(),
+        Method::Smime => protect.smime.is_none(),
+        Method::Tls | Method::Cleartext => false,
+    };
+    list.methods().iter().copied().find(lacks)
+}
+
+fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Option<Rule> {
     let name = section.text("name");
     if !section.has("name") {
         section.fault(section.line(), "rule.name is missing");
@@ -131,7 +163,7 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         );
     }
     let raise = section.flag("raise").unwrap_or(false);
-    let given = Given::read(section);
+    let given = Given::read(section, protect);
     let edits = read_edits(section, &conditions);
     let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
     let does = !edits.is_empty() || refuse_without_tls;
@@ -150,6 +182,7 @@ fn read_rule(section: &Section<'_, '_, '_>) -> Option<Rule> {
         tls_level: given.tls_level,
         fallback_after: given.fallback_after,
         security_patience: given.security_patience,
+        key_trust: given.key_trust,
         edits,
         refuse_without_tls,
     })

@@ -245,6 +245,24 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::BodyUnreadable | Reason::Interrupted => "4.3.0",
         // Delivery not authorized.
         Reason::Operator => "5.7.1",
+        // Other or undefined security status (RFC 3463 section 3.8): no key to use.
+        Reason::NoKey
+        | Reason::KeyExpired
+        | Reason::KeyNotYetValid
+        | Reason::KeyRevoked
+        | Reason::KeyTooWeak
+        | Reason::KeyNotForEncryption
+        | Reason::KeyWrongPurpose
+        | Reason::KeyOtherAddress
+        | Reason::KeyUnsupported
+        | Reason::KeyUntrusted
+        | Reason::KeyRevocationUnknown
+        | Reason::KeyBroken
+        | Reason::KeyTooLittleTrust
+        | Reason::KeyAwaitsApproval => "5.7.0",
+        Reason::KeyLookup => "4.7.0",
+        // Cryptographic failure.
+        Reason::SigningKey | Reason::ProtectFailed => "4.7.5",
     }
 }
 

@@ -13,6 +13,7 @@
 //! | find the hosts | `route/` |
 //! | group recipients by what policy decides, walk their methods list | `attempt/walk.rs` |
 //! | choose addresses, connect, handshake, hold what it proved against what is required | `dial.rs`, `attempt/open.rs` |
+//! | make a copy for one recipient | `attempt/protected.rs` |
 //! | ask for a permit, send | `attempt/transact.rs` |
 //! | or, for a probe, look and go | `attempt/probe.rs`, `attempt/watch.rs` |
 //! | the dialog, without I/O, and the octets around it | `session/`, `connection.rs`, `pump.rs` |
@@ -34,7 +35,9 @@ mod timeouts;
 
 use std::time::Duration;
 
-pub use attempt::{Asked, Deliverer, DeliveryError, Explanation, HostVerdict, Prospect, Sighting};
+pub use attempt::{
+    Asked, Deliverer, DeliveryError, Explanation, HostVerdict, KeyKnown, Prospect, Sighting,
+};
 pub use route::RoutePatternError;
 pub use settings::{BLOCKED, Credentials, Prefer, RouteSettings, Settings};
 

@@ -43,6 +43,8 @@ pub(super) const fn limit(stage: Stage) -> Duration {
         Stage::FinalDot => minutes(10),
         // Not named there; as for the greeting.
         Stage::Hello | Stage::StartTls | Stage::Auth => minutes(5),
+        // Ours alone.
+        Stage::Protect => minutes(5),
     }
 }
 

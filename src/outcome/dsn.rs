@@ -318,6 +318,9 @@ pub(super) fn case_details(text: &mut String, case: &Case<'_>) {
         detail(text, "Reason", failure.reason.as_str());
         detail(text, "Status", &failure.status);
     }
+    for (method, reason) in &case.report.evidence.passed_over {
+        detail(text, "Not by", &format!("{method}: {reason}"));
+    }
     if let Some(remote) = &case.report.evidence.remote {
         detail(text, "Server", &remote_text(remote));
     }

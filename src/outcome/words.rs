@@ -76,6 +76,32 @@ pub(super) fn because(reason: Reason) -> &'static str {
              always did before"
         }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
+        Reason::NoKey => {
+            "it could not be encrypted for the recipient, of whom no key is known, and our \
+             rules require that"
+        }
+        Reason::KeyExpired
+        | Reason::KeyNotYetValid
+        | Reason::KeyRevoked
+        | Reason::KeyTooWeak
+        | Reason::KeyNotForEncryption
+        | Reason::KeyWrongPurpose
+        | Reason::KeyOtherAddress
+        | Reason::KeyUnsupported
+        | Reason::KeyUntrusted
+        | Reason::KeyRevocationUnknown
+        | Reason::KeyBroken
+        | Reason::KeyTooLittleTrust
+        | Reason::KeyAwaitsApproval => {
+            "it could not be encrypted for the recipient, whose key can't be used, and our \
+             rules require that"
+        }
+        Reason::KeyLookup => {
+            "the recipient's key, which it has to be encrypted with, could not be looked up"
+        }
+        Reason::SigningKey | Reason::ProtectFailed => {
+            "it could not be encrypted as our rules require"
+        }
     }
 }
 
@@ -112,7 +138,27 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         Reason::OutcomeUnknown => {
             "Please ask the recipient whether it has arrived before you send it again."
         }
+        Reason::NoKey
+        | Reason::KeyExpired
+        | Reason::KeyNotYetValid
+        | Reason::KeyRevoked
+        | Reason::KeyTooWeak
+        | Reason::KeyNotForEncryption
+        | Reason::KeyWrongPurpose
+        | Reason::KeyOtherAddress
+        | Reason::KeyUnsupported
+        | Reason::KeyUntrusted
+        | Reason::KeyRevocationUnknown
+        | Reason::KeyBroken
+        | Reason::KeyTooLittleTrust
+        | Reason::KeyAwaitsApproval => {
+            "Please reach the recipient in another way, and do not send the content over \
+             an unprotected channel. Your own IT staff can add a key of the recipient's; \
+             show them the technical details below."
+        }
         Reason::MailLoop
+        | Reason::SigningKey
+        | Reason::ProtectFailed
         | Reason::Blocked
         | Reason::AuthFailed
         | Reason::BodyUnreadable
@@ -121,6 +167,7 @@ pub(super) fn advice(reason: Reason) -> &'static str {
             "Please tell your own IT staff; show them the technical details below."
         }
         Reason::DnsFailed
+        | Reason::KeyLookup
         | Reason::StsUnknown
         | Reason::Unreachable
         | Reason::TimedOut

@@ -307,6 +307,7 @@ impl ReadyRule {
                 tls_level: rule.tls_level.unwrap_or(default.tls_level),
                 fallback_after: rule.fallback_after.unwrap_or(default.fallback_after),
                 security_patience: rule.security_patience.unwrap_or(default.security_patience),
+                key_trust: rule.key_trust.unwrap_or(default.key_trust),
             },
             name: rule.name,
         }
@@ -333,6 +334,10 @@ impl ReadyRule {
                 .security_patience
                 .unwrap_or_default()
                 .max(treatment.security_patience),
+            key_trust: given
+                .key_trust
+                .max(Some(treatment.key_trust))
+                .unwrap_or(treatment.key_trust),
         }
     }
 

@@ -14,7 +14,7 @@ pub use pattern::check_domain_pattern;
 
 use std::time::Duration;
 
-use crate::types::{HeaderEdits, MethodsList, TlsLevel, Wanted};
+use crate::types::{HeaderEdits, MethodsList, TlsLevel, Trust, Wanted};
 
 /// The policy's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,16 +43,20 @@ pub struct Treatment {
     /// For how long hosts that don't answer are tried before the next method has
     /// its turn, where others have answered that they can't.
     pub security_patience: Duration,
+    /// How far a key must be trusted at least, for `pgp` and `smime`.
+    pub key_trust: Trust,
 }
 
 impl Default for Treatment {
-    /// `["tls", "bounce"]` at `encrypted`, at once, after 15 minutes of patience.
+    /// `["tls", "bounce"]` at `encrypted`, at once, after 15 minutes of patience; any
+    /// key that is known.
     fn default() -> Self {
         Self {
             methods: MethodsList::default(),
             tls_level: TlsLevel::Encrypted,
             fallback_after: Duration::ZERO,
             security_patience: Duration::from_secs(15 * 60),
+            key_trust: Trust::Discovered,
         }
     }
 }
@@ -74,6 +78,8 @@ pub struct Rule {
     pub fallback_after: Option<Duration>,
     /// Its `security_patience`; `None`: that of `[security]`.
     pub security_patience: Option<Duration>,
+    /// Its `key_trust`; `None`: that of `[security]`.
+    pub key_trust: Option<Trust>,
     /// What it changes in the header section of what goes out.
     pub edits: HeaderEdits,
     /// Recipients whose domain is known not to do TLS are refused at RCPT.

@@ -15,7 +15,9 @@ pub mod fuzzing;
 mod headers;
 pub mod keys;
 pub mod openpgp;
+mod protector;
 mod refusal;
+mod settings;
 pub mod smime;
 
 use std::fmt;
@@ -25,7 +27,10 @@ use crate::message::HeaderTooLarge;
 use crate::sys::entropy::EntropyError;
 use crate::types::{Mailbox, Timestamp};
 
+pub use protector::{Hindrance, OwnKeyError, ProtectedCopy, Protector};
 pub use refusal::Refusal;
+pub use settings::{PgpSettings, Settings, SmimeSettings};
+pub use smime::Cipher as SmimeCipher;
 
 /// A message that only its recipient can read.
 #[derive(Clone, PartialEq, Eq)]

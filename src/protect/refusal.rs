@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::Reason;
+
 /// A definite no to one certificate, for one recipient, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +63,27 @@ impl Refusal {
             Self::Broken => "broken",
             Self::TooLittleTrust => "too-little-trust",
             Self::AwaitsApproval => "awaits-approval",
+        }
+    }
+
+    /// What evidence calls it.
+    #[must_use]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Expired => Reason::KeyExpired,
+            Self::NotYetValid => Reason::KeyNotYetValid,
+            Self::Revoked => Reason::KeyRevoked,
+            Self::TooWeak => Reason::KeyTooWeak,
+            // Of the second there are none among recipients' keys.
+            Self::NotForEncryption | Self::NotForSigning => Reason::KeyNotForEncryption,
+            Self::WrongPurpose => Reason::KeyWrongPurpose,
+            Self::OtherAddress => Reason::KeyOtherAddress,
+            Self::Unsupported => Reason::KeyUnsupported,
+            Self::Untrusted => Reason::KeyUntrusted,
+            Self::RevocationUnknown => Reason::KeyRevocationUnknown,
+            Self::Broken => Reason::KeyBroken,
+            Self::TooLittleTrust => Reason::KeyTooLittleTrust,
+            Self::AwaitsApproval => Reason::KeyAwaitsApproval,
         }
     }
 

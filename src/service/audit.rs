@@ -161,6 +161,16 @@ fn story(entry: &Record) -> String {
             lines.push(format!("  sha256 {}", certificate.sha256));
         }
     }
+    if let Some(content) = &entry.content {
+        let to = content.certificate.as_deref();
+        let to = to.unwrap_or("nobody knows whom");
+        let cipher = content.cipher.as_deref().unwrap_or("unknown");
+        let by = content.by;
+        lines.push(format!("  content encrypted by {by} for {to} ({cipher})"));
+        if let Some(signer) = &content.signed_by {
+            lines.push(format!("  signed by {signer}"));
+        }
+    }
     if entry.remote.is_some() {
         let required = word(entry.required.map(TlsLevel::as_str));
         let achieved = word(entry.achieved.map(TlsLevel::as_str));

@@ -6,6 +6,7 @@ use crate::delivery::DeliveryError;
 use crate::dns::ResolverError;
 use crate::ingress::StartError;
 use crate::outcome::audit::{self, KeyError};
+use crate::protect::OwnKeyError;
 use crate::spool::OpenError;
 use crate::tls::RootsError;
 
@@ -38,6 +39,9 @@ pub enum ServeError {
     /// A fault in `[network] https_roots`.
     #[error("{0}")]
     Https(#[from] RootsError),
+    /// A fault in what `[pgp]` or `[smime]` names.
+    #[error("{0}")]
+    OwnKey(#[from] OwnKeyError),
     /// A listener can't be set up.
     #[error("{0}")]
     Ingress(#[from] StartError),
@@ -86,6 +90,7 @@ impl ServeError {
             ),
             Self::Delivery(_)
             | Self::Https(_)
+            | Self::OwnKey(_)
             | Self::Ingress(_)
             | Self::HandedOver(_)
             | Self::Metrics { .. } => true,

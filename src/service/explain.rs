@@ -17,7 +17,7 @@ use super::sts_story::StsStory;
 use crate::assurance::Published;
 use crate::config::Config;
 use crate::control::DomainView;
-use crate::delivery::{Deliverer, Explanation, Hop};
+use crate::delivery::{Deliverer, Explanation, Hop, KeyKnown};
 use crate::message::content_facts;
 use crate::policy::{Content, Question, Trial};
 use crate::types::units::print_duration;
@@ -95,8 +95,31 @@ struct RuleStory {
 #[derive(Debug, Clone, Serialize)]
 struct MethodStory {
     method: &'static str,
+    /// What the transport must prove; null: nothing.
     must_prove: Option<&'static str>,
     because: Option<String>,
+    /// The recipient's key, where the method encrypts the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyStory>,
+}
+
+/// The key that a method would use, or why there is none.
+#[derive(Debug, Clone, Serialize)]
+struct KeyStory {
+    fingerprint: Option<String>,
+    /// How far it is trusted.
+    trust: Option<&'static str>,
+    /// Why there is none to use.
+    reason: Option<&'static str>,
+    /// Each key that is known and can't be used, with why.
+    refused: Vec<RefusedKey>,
+}
+
+/// A key that can't be used.
+#[derive(Debug, Clone, Serialize)]
+struct RefusedKey {
+    fingerprint: String,
+    reason: &'static str,
 }
 
 /// One host's part.
@@ -230,8 +253,11 @@ impl Story {
         Self {
             recipient: recipient.to_string(),
             rules: rules.collect(),
-            methods: method_stories(&explanation.required),
-            observe: explanation.observed.as_deref().map(method_stories),
+            methods: method_stories(&explanation.required, &explanation.keys),
+            observe: explanation
+                .observed
+                .as_deref()
+                .map(|observed| method_stories(observed, &[])),
             ending: match decision.treatment.methods.ending() {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
@@ -270,15 +296,54 @@ impl Story {
     }
 }
 
-fn method_stories(required: &[(Method, Required)]) -> Vec<MethodStory> {
+fn method_stories(
+    required: &[(Method, Required)],
+    keys: &[(Method, KeyKnown)],
+) -> Vec<MethodStory> {
     let methods = required.iter();
     methods
         .map(|(method, required)| MethodStory {
             method: method.as_str(),
             must_prove: required.level().map(|level| level.as_str()),
             because: because(required),
+            key: keys
+                .iter()
+                .find(|(known, _)| known == method)
+                .map(|(_, key)| key_story(key)),
         })
         .collect()
+}
+
+fn key_story(key: &KeyKnown) -> KeyStory {
+    let nothing = KeyStory {
+        fingerprint: None,
+        trust: None,
+        reason: None,
+        refused: Vec::new(),
+    };
+    match key {
+        KeyKnown::Usable { fingerprint, trust } => KeyStory {
+            fingerprint: Some(fingerprint.clone()),
+            trust: Some(trust.as_str()),
+            ..nothing
+        },
+        KeyKnown::None(none) => KeyStory {
+            reason: Some(none.reason().as_str()),
+            refused: none
+                .refused
+                .iter()
+                .map(|(fingerprint, refusal)| RefusedKey {
+                    fingerprint: fingerprint.clone(),
+                    reason: refusal.as_str(),
+                })
+                .collect(),
+            ..nothing
+        },
+        KeyKnown::Unreadable(reason) => KeyStory {
+            reason: Some(reason.as_str()),
+            ..nothing
+        },
+    }
 }
 
 fn because(required: &Required) -> Option<String> {
@@ -313,12 +378,36 @@ fn host_story(
 impl fmt::Display for MethodStory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = self.method;
+        let Some(key) = &self.key else {
+            return match (self.must_prove, &self.because) {
+                (Some(level), Some(because)) => {
+                    write!(f, "method {method}: must prove {level}, for {because}")
+                }
+                _ => write!(f, "method {method}: proves nothing"),
+            };
+        };
+        write!(f, "method {method}: {key}; over the best TLS on offer")?;
         match (self.must_prove, &self.because) {
             (Some(level), Some(because)) => {
-                write!(f, "method {method}: must prove {level}, for {because}")
+                write!(f, ", which must prove {level}, for {because}")
             }
-            _ => write!(f, "method {method}: proves nothing"),
+            _ => write!(f, ", down to none"),
         }
+    }
+}
+
+impl fmt::Display for KeyStory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.fingerprint, self.trust) {
+            (Some(fingerprint), Some(trust)) => {
+                write!(f, "encrypts to {fingerprint} ({trust})")?;
+            }
+            _ => write!(f, "no key to use ({})", self.reason.unwrap_or_default())?,
+        }
+        for refused in &self.refused {
+            write!(f, "; {}: {}", refused.fingerprint, refused.reason)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::access;
+use super::{access, keys};
 use crate::config::{Config, Fault};
 use crate::ingress::accounts::Accounts;
+use crate::protect::Protector;
+use crate::sys::{SystemClock, SystemEntropy};
 use crate::tls::{Identity, read_certificates};
 
 /// Every fault of what the configuration names, by line.
@@ -47,6 +50,15 @@ pub fn inspect(config: &Config) -> Vec<Fault> {
         && let Err(e) = Accounts::read(&ingress.accounts)
     {
         fault(&ingress.accounts, &e);
+    }
+    let protector = Protector::new(
+        &config.protect,
+        Arc::new(keys::store(config)),
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy::default()),
+    );
+    if let Err(e) = protector.and_then(|own| own.check_signers(&config.protect)) {
+        fault(&e.path, &e);
     }
     for (path, denied) in access::denied(config) {
         fault(&path, &denied);

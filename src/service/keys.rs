@@ -153,7 +153,7 @@ pub fn find(config: &Config, address: &str) -> Result<Vec<FoundKey>, KeyWorkErro
     Ok(found)
 }
 
-fn store(config: &Config) -> KeyStore {
+pub(super) fn store(config: &Config) -> KeyStore {
     KeyStore::new(config.data_dir.join("keys"))
 }
 

@@ -18,7 +18,7 @@ use super::signals::{self, Signals, Told};
 use super::sink::{self, Sink, Ways};
 use super::tables::Knowledge;
 use super::test::Tests;
-use super::{ServeError, addresses, control, files, handover, logging, metrics, notify, sts};
+use super::{ServeError, addresses, control, files, handover, keys, logging, metrics, notify, sts};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -26,9 +26,10 @@ use crate::ingress::{self, Ingress, Sockets};
 use crate::outcome::Outcome;
 use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
+use crate::protect::Protector;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
-use crate::sys::{Clock, RealDisk, SystemClock, SystemEntropy, TcpDialler};
+use crate::sys::{Clock, Entropy, RealDisk, SystemClock, SystemEntropy, TcpDialler};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -188,9 +189,27 @@ pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     let dialler = Arc::new(TcpDialler);
-    Ok(Deliverer::new(
-        settings, policy, resolver, dialler, clock, entropy,
-    )?)
+    let protector = protector(config, clock.clone(), entropy.clone())?;
+    let deliverer = Deliverer::new(settings, policy, resolver, dialler, clock, entropy)?;
+    Ok(match protector {
+        Some(protector) => deliverer.protecting(protector),
+        None => deliverer,
+    })
+}
+
+/// Who encrypts, if a method that does is configured.
+fn protector(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Option<Arc<Protector>>, ServeError> {
+    let settings = &config.protect;
+    if settings.pgp.is_none() && settings.smime.is_none() {
+        return Ok(None);
+    }
+    let store = Arc::new(keys::store(config));
+    let protector = Protector::new(settings, store, clock, entropy)?;
+    Ok(Some(Arc::new(protector)))
 }
 
 /// Makes the data folder, for the service alone and its group to read.

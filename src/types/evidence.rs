@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Reason, StsFacts, Timestamp, TlsLevel, Would};
+use super::{ContentProof, Method, Reason, StsFacts, Timestamp, TlsLevel, Would};
 
 /// What a finished TLS handshake proved about the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,4 +102,6 @@ pub struct Evidence {
     pub would: Option<Would>,
     /// The recipient's domain's MTA-STS policy; `None`: it has none.
     pub sts: Option<StsFacts>,
+    /// How the content itself is protected; `None`: it is not.
+    pub content: Option<ContentProof>,
 }

@@ -10,12 +10,27 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// One way to deliver to one recipient.
+///
+/// The order is part of the journal's format: new ones go at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Over TLS at the level required.
     Tls,
     /// In the clear, to a host that definitely has no TLS.
+    Cleartext,
+    /// Encrypted with OpenPGP to the recipient's key, over the best TLS on offer.
+    Pgp,
+    /// Encrypted with S/MIME to the recipient's certificate, likewise.
+    Smime,
+}
+
+/// How the octets of a message travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Over TLS above the floor.
+    Tls,
+    /// Without.
     Cleartext,
 }
 
@@ -26,6 +41,24 @@ impl Method {
         match self {
             Self::Tls => "tls",
             Self::Cleartext => "cleartext",
+            Self::Pgp => "pgp",
+            Self::Smime => "smime",
+        }
+    }
+
+    /// Whether it protects the content itself, so that the way there need not.
+    #[must_use]
+    pub fn protects_content(self) -> bool {
+        matches!(self, Self::Pgp | Self::Smime)
+    }
+
+    /// How it may travel, the best first.
+    #[must_use]
+    pub fn transports(self) -> &'static [Transport] {
+        match self {
+            Self::Tls => &[Transport::Tls],
+            Self::Cleartext => &[Transport::Cleartext],
+            Self::Pgp | Self::Smime => &[Transport::Tls, Transport::Cleartext],
         }
     }
 }
@@ -51,7 +84,7 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MethodsError {
     /// A word that is no method or ending, or not one yet.
-    #[error("unknown method \"{0}\" (known: tls, cleartext, bounce, drop)")]
+    #[error("unknown method \"{0}\" (known: tls, cleartext, pgp, smime, bounce, drop)")]
     Unknown(String),
     /// The same word twice.
     #[error("\"{0}\" stands twice in the methods list")]
@@ -107,6 +140,8 @@ impl MethodsList {
                     methods.push(Method::Cleartext);
                 }
                 "cleartext" => return Err(MethodsError::Cleartext),
+                "pgp" => methods.push(Method::Pgp),
+                "smime" => methods.push(Method::Smime),
                 "bounce" => ending = Some((word.to_owned(), Ending::Bounce)),
                 "drop" => ending = Some((word.to_owned(), Ending::Drop)),
                 _ => return Err(MethodsError::Unknown(word.to_owned())),
@@ -135,15 +170,32 @@ impl MethodsList {
         }
     }
 
-    /// What is left of this list where only the methods of `allowed` may be used, in the
-    /// order of this one, with the ending of `allowed`. Both begin with `tls` as long as
-    /// there is nothing else to begin with, so something is left.
+    /// `tls`, and those of these that protect content where the other side has none.
     #[must_use]
-    pub fn restricted_to(&self, allowed: &Self) -> Self {
-        let is_allowed = |method: &&Method| allowed.methods.contains(method);
+    pub fn usual(pgp: bool, smime: bool) -> Self {
+        let mut methods = vec![Method::Tls];
+        methods.extend(pgp.then_some(Method::Pgp));
+        methods.extend(smime.then_some(Method::Smime));
         Self {
-            methods: self.methods.iter().filter(is_allowed).copied().collect(),
-            ending: allowed.ending,
+            methods,
+            ending: Ending::Bounce,
+        }
+    }
+
+    /// What a list that may only raise protection leaves of this one: of `wanted`, in its
+    /// order and with its ending, those methods that this list has, and those that protect
+    /// the content, since they give more than any of the others. Where that is none, this
+    /// list stays as it is.
+    #[must_use]
+    pub fn restricted_to(&self, wanted: &Self) -> Self {
+        let may_be = |method: &&Method| method.protects_content() || self.methods.contains(method);
+        let methods: Vec<Method> = wanted.methods.iter().filter(may_be).copied().collect();
+        match methods.is_empty() {
+            true => self.clone(),
+            false => Self {
+                methods,
+                ending: wanted.ending,
+            },
         }
     }
 
@@ -193,6 +245,12 @@ mod tests {
         assert_eq!(list(&["tls", "bounce"]), "tls > bounce");
         assert_eq!(list(&["tls", "cleartext"]), "tls > cleartext > bounce");
         assert_eq!(list(&["tls", "drop"]), "tls > drop");
+        assert_eq!(list(&["tls", "pgp", "smime"]), "tls > pgp > smime > bounce");
+        assert_eq!(list(&["pgp", "smime", "drop"]), "pgp > smime > drop");
+        assert_eq!(
+            list(&["tls", "cleartext", "pgp"]),
+            "tls > cleartext > pgp > bounce"
+        );
         let opportunistic = MethodsList::opportunistic();
         assert_eq!(
             MethodsList::parse(&["tls", "cleartext"]).unwrap(),
@@ -211,14 +269,37 @@ mod tests {
             fault(&["tls", "bounce", "drop"]),
             MethodsError::AfterEnding("bounce".into())
         );
-        for later in ["pgp", "smime", "escrow", "TLS", ""] {
+        for later in ["escrow", "TLS", ""] {
             assert_eq!(fault(&["tls", later]), MethodsError::Unknown(later.into()));
         }
     }
 
     #[test]
+    fn a_list_that_only_raises_takes_away_or_protects_content() {
+        let list = |words: &[&str]| MethodsList::parse(words).unwrap();
+        let cases: [(&[&str], &[&str], &str); 7] = [
+            (&["tls"], &["pgp", "smime"], "pgp > smime > bounce"),
+            (&["tls", "cleartext"], &["tls"], "tls > bounce"),
+            (&["tls"], &["tls", "cleartext", "drop"], "tls > drop"),
+            (
+                &["tls", "cleartext"],
+                &["tls", "cleartext"],
+                "tls > cleartext > bounce",
+            ),
+            (&["pgp"], &["tls", "pgp"], "pgp > bounce"),
+            // Nothing of it may be: what there was stays.
+            (&["pgp"], &["tls"], "pgp > bounce"),
+            (&["pgp"], &["tls", "cleartext"], "pgp > bounce"),
+        ];
+        for (before, wanted, left) in cases {
+            let left_over = list(before).restricted_to(&list(wanted));
+            assert_eq!(left_over.to_string(), left, "{before:?} {wanted:?}");
+        }
+    }
+
+    #[test]
     fn own_mail_never_drops() {
-        let list = MethodsList::parse(&["tls", "drop"]).unwrap();
+        let list = MethodsList::parse(&["tls", "pgp", "drop"]).unwrap();
         assert_eq!(list.for_own_mail(false).to_string(), "tls > bounce");
         assert_eq!(
             list.for_own_mail(true).to_string(),

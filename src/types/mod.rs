@@ -20,6 +20,7 @@ pub mod level;
 pub mod log;
 pub mod method;
 pub mod outcome;
+pub mod protection;
 pub mod recipient;
 pub mod settlement;
 pub mod sts;
@@ -42,10 +43,11 @@ pub use job::{Job, JobRecipient};
 pub use learnt::{Foreseen, Foresight, HostSeen, Learnt, NoForesight, Offer, Remembered, Waiver};
 pub use level::{Achieved, BelowFloor, Demand, Permit, Required, Shortfall, TlsLevel};
 pub use log::{LogLevel, LogLevelError};
-pub use method::{Ending, Method, MethodsError, MethodsList};
+pub use method::{Ending, Method, MethodsError, MethodsList, Transport};
 pub use outcome::{
     Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage, Waiting,
 };
+pub use protection::{ContentProof, EncryptedBy, Trust};
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use sts::{StsFacts, StsMode, StsSource};

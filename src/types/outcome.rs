@@ -66,6 +66,8 @@ pub enum Stage {
     Message,
     /// After the final dot.
     FinalDot,
+    /// Protecting the content, before any connection.
+    Protect,
 }
 
 /// A reply of the far side, bounded and printable.
@@ -170,6 +172,40 @@ pub enum Reason {
     CertificateNotYetValid,
     /// The domain's hosts are known to offer TLS, so it does not go without.
     TlsRemembered,
+    /// No key of that kind is known for the recipient.
+    NoKey,
+    /// Nobody could say whether there is a key for the recipient.
+    KeyLookup,
+    /// The key's time is over.
+    KeyExpired,
+    /// The key's time has not come.
+    KeyNotYetValid,
+    /// The key was taken back by its owner or its authority.
+    KeyRevoked,
+    /// The key, or a signature in its certificate, is too weak.
+    KeyTooWeak,
+    /// The certificate has no key to encrypt to.
+    KeyNotForEncryption,
+    /// The certificate was not issued for mail.
+    KeyWrongPurpose,
+    /// The certificate is for other addresses.
+    KeyOtherAddress,
+    /// The key is of a kind that can't be used.
+    KeyUnsupported,
+    /// No trusted authority issued the certificate, and nobody added it by hand.
+    KeyUntrusted,
+    /// Whether the certificate is revoked can't be told.
+    KeyRevocationUnknown,
+    /// The certificate doesn't hold together.
+    KeyBroken,
+    /// The key is trusted less than the rule demands.
+    KeyTooLittleTrust,
+    /// The key came in place of another one and awaits approval.
+    KeyAwaitsApproval,
+    /// The organisation's own key can't sign.
+    SigningKey,
+    /// The content could not be encrypted, although there is a key.
+    ProtectFailed,
 }
 
 impl Reason {
@@ -211,6 +247,23 @@ impl Reason {
             Self::StsUnknown => "sts-unknown",
             Self::CertificateNotYetValid => "certificate-not-yet-valid",
             Self::TlsRemembered => "tls-remembered",
+            Self::NoKey => "no-key",
+            Self::KeyLookup => "key-lookup",
+            Self::KeyExpired => "key-expired",
+            Self::KeyNotYetValid => "key-not-yet-valid",
+            Self::KeyRevoked => "key-revoked",
+            Self::KeyTooWeak => "key-too-weak",
+            Self::KeyNotForEncryption => "key-not-for-encryption",
+            Self::KeyWrongPurpose => "key-wrong-purpose",
+            Self::KeyOtherAddress => "key-other-address",
+            Self::KeyUnsupported => "key-unsupported",
+            Self::KeyUntrusted => "key-untrusted",
+            Self::KeyRevocationUnknown => "key-revocation-unknown",
+            Self::KeyBroken => "key-broken",
+            Self::KeyTooLittleTrust => "key-too-little-trust",
+            Self::KeyAwaitsApproval => "key-awaits-approval",
+            Self::SigningKey => "signing-key",
+            Self::ProtectFailed => "protect-failed",
         }
     }
 }

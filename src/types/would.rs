@@ -27,16 +27,22 @@ pub enum Course {
     Bounce,
     /// Dropped.
     Drop,
+    /// Delivered, encrypted with OpenPGP.
+    Pgp,
+    /// Delivered, encrypted with S/MIME.
+    Smime,
 }
 
 impl Course {
     /// Every course.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Tls,
         Self::Cleartext,
         Self::Wait,
         Self::Bounce,
         Self::Drop,
+        Self::Pgp,
+        Self::Smime,
     ];
 
     /// The word that audit, log and figures use.
@@ -48,13 +54,15 @@ impl Course {
             Self::Wait => "wait",
             Self::Bounce => "bounce",
             Self::Drop => "drop",
+            Self::Pgp => "pgp",
+            Self::Smime => "smime",
         }
     }
 
     /// Whether the recipient would have had it.
     #[must_use]
     pub fn delivers(self) -> bool {
-        matches!(self, Self::Tls | Self::Cleartext)
+        matches!(self, Self::Tls | Self::Cleartext | Self::Pgp | Self::Smime)
     }
 }
 
@@ -63,6 +71,8 @@ impl From<Method> for Course {
         match method {
             Method::Tls => Self::Tls,
             Method::Cleartext => Self::Cleartext,
+            Method::Pgp => Self::Pgp,
+            Method::Smime => Self::Smime,
         }
     }
 }
@@ -75,7 +85,7 @@ impl fmt::Display for Course {
 
 /// No such course.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of tls, cleartext, wait, bounce, drop")]
+#[error("not one of tls, cleartext, pgp, smime, wait, bounce, drop")]
 pub struct CourseError;
 
 impl FromStr for Course {

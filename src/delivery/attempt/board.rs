@@ -9,7 +9,7 @@ use crate::assurance::Published;
 use crate::delivery::failure::Meaning;
 use crate::policy::Decision;
 use crate::types::{
-    Achieved, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
+    Achieved, ContentProof, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
     RecipientReport, Remote, Required, Waiting, Would,
 };
 
@@ -36,11 +36,17 @@ struct Entry<'a> {
     unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
+    /// Another one has its turn alone.
+    aside: bool,
+    /// Why its last method was not the way, where that is its own affair.
+    own: Option<Failure>,
+    /// The method that would have protected its copy, while that is only observed.
+    spared: Option<Method>,
 }
 
 impl Entry<'_> {
     fn is_open(&self) -> bool {
-        self.fate.is_none() && !self.met
+        self.fate.is_none() && !self.met && !self.aside && self.spared.is_none()
     }
 
     /// What is wrong with the host by the domain's policy.
@@ -60,6 +66,13 @@ impl Entry<'_> {
     /// Notes what the configured list has come to, and forgets the rest where
     /// nothing but the configuration stands in the way of a delivery.
     fn observe(&mut self) {
+        if let Some(method) = self.spared.take() {
+            self.evidence.would = Some(Would {
+                method: method.into(),
+                reason: None,
+            });
+            self.begin_anew();
+        }
         if self.met {
             self.evidence.would = self.method.map(|method| Would {
                 method: method.into(),
@@ -74,17 +87,22 @@ impl Entry<'_> {
             Fate::Deferred(_) | Fate::Bounced(_) => self.hindered,
         };
         if held_back {
-            self.fate = None;
-            self.waiting = Waiting::default();
-            self.method = None;
-            self.evidence = Evidence {
-                rule: self.evidence.rule.take(),
-                configuration: std::mem::take(&mut self.evidence.configuration),
-                would: self.evidence.would,
-                sts: self.evidence.sts.take(),
-                ..Evidence::default()
-            };
+            self.begin_anew();
         }
+    }
+
+    /// As before any method had its turn, but for what is known to have come of that.
+    fn begin_anew(&mut self) {
+        self.fate = None;
+        self.waiting = Waiting::default();
+        self.method = None;
+        self.evidence = Evidence {
+            rule: self.evidence.rule.take(),
+            configuration: std::mem::take(&mut self.evidence.configuration),
+            would: self.evidence.would,
+            sts: self.evidence.sts.take(),
+            ..Evidence::default()
+        };
     }
 }
 
@@ -111,6 +129,9 @@ impl<'a> Board<'a> {
             violated: false,
             unsuitable: None,
             hindered: false,
+            aside: false,
+            own: None,
+            spared: None,
         });
         Self {
             entries: entries.collect(),
@@ -124,6 +145,42 @@ impl<'a> Board<'a> {
             .filter(|(_, entry)| entry.is_open())
             .map(|(at, _)| at)
             .collect()
+    }
+
+    /// Until [`Self::all`], the one at this place has its turn alone: whatever is asked or
+    /// noted of those who are open is of it.
+    pub(super) fn only(&mut self, at: usize) {
+        for (place, entry) in self.entries.iter_mut().enumerate() {
+            entry.aside = place != at;
+        }
+    }
+
+    /// Everybody has their turn again.
+    pub(super) fn all(&mut self) {
+        for entry in &mut self.entries {
+            entry.aside = false;
+        }
+    }
+
+    /// Their copy is protected by itself.
+    pub(super) fn protected(&mut self, proof: &ContentProof) {
+        for entry in self.each_open() {
+            entry.evidence.content = Some(proof.clone());
+        }
+    }
+
+    /// Their copy is not protected after all.
+    pub(super) fn unprotected(&mut self) {
+        for entry in self.each_open() {
+            entry.evidence.content = None;
+        }
+    }
+
+    /// `method` could protect their copies, which is only observed.
+    pub(super) fn spare(&mut self, method: Method) {
+        for entry in self.each_open() {
+            entry.spared = Some(method);
+        }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -142,6 +199,7 @@ impl<'a> Board<'a> {
     pub(super) fn turn(&mut self, method: Method, required: &Required) {
         for entry in self.each_open() {
             entry.method = Some(method);
+            entry.own = None;
             entry.evidence.required = required.level();
         }
     }
@@ -242,6 +300,15 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// `method` is not the way for those who are open, for a reason that is theirs and not
+    /// the hosts'.
+    pub(super) fn pass_over_for(&mut self, method: Method, failure: &Failure) {
+        for entry in self.each_open() {
+            entry.evidence.passed_over.push((method, failure.reason));
+            entry.own = Some(failure.clone());
+        }
+    }
+
     /// Those whom a host had reached and not served wait for another time.
     pub(super) fn defer_reached(&mut self) {
         for entry in self.each_open() {
@@ -277,10 +344,13 @@ impl<'a> Board<'a> {
 
     /// The end of the methods list.
     pub(super) fn end(&mut self, ending: Ending, failure: &Failure) {
-        self.give_all(&match ending {
-            Ending::Bounce => Fate::Bounced(failure.clone()),
-            Ending::Drop => Fate::Dropped(failure.clone()),
-        });
+        for entry in self.each_open() {
+            let failure = entry.own.take().unwrap_or_else(|| failure.clone());
+            entry.fate = Some(match ending {
+                Ending::Bounce => Fate::Bounced(failure),
+                Ending::Drop => Fate::Dropped(failure),
+            });
+        }
     }
 
     fn give_all(&mut self, fate: &Fate) {

@@ -71,6 +71,17 @@ impl Clocks {
         }
     }
 
+    /// How those wait whose key can't be looked up now; `None`: patience is over.
+    pub(super) fn for_key(&self) -> Option<Waiting> {
+        self.unanswered()
+    }
+
+    /// How those wait for what only we ourselves or an operator can mend, or who had a
+    /// key before: until the end, and the sender hears of it early.
+    pub(super) fn held_up(&self) -> Waiting {
+        self.violated()
+    }
+
     fn until(&self, end: Duration) -> Option<Waiting> {
         (self.age < end).then(|| Waiting {
             until: Some(end),

@@ -1,8 +1,8 @@
 //! A connection that is ready for transactions, and may be kept for more.
 //!
 //! Owns what a connection proved and where it leads. Holds always: it serves a
-//! message only with a permit granted against what *it* proved, for the same
-//! method, host and login (pitfall E27). Called by `open` (makes it) and
+//! message only with a permit granted against what *it* proved, by the same
+//! transport, host and login (pitfall E27). Called by `open` (makes it) and
 //! `transact` (uses it); the queue holds it in a `Lane` without looking inside.
 
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use crate::delivery::failure;
 use crate::delivery::{Credentials, Hop, Route, timeouts};
 use crate::tls::Proof;
 use crate::types::{
-    Achieved, AuthenticatedBy, Failure, Method, Permit, Reason, Remote, Required, Stage,
+    Achieved, AuthenticatedBy, Failure, Permit, Reason, Remote, Required, Stage, Transport,
 };
 
 /// Transactions over one connection: many servers take no more.
@@ -36,7 +36,7 @@ pub(in crate::delivery) struct Kept {
     /// What it is logged in with.
     pub(super) credentials: Option<Credentials>,
     /// What it was opened for.
-    pub(super) method: Method,
+    pub(super) transport: Transport,
     pub(super) born: Instant,
     pub(super) used: Instant,
     pub(super) messages: u32,
@@ -64,13 +64,18 @@ impl Kept {
     }
 
     /// Whether it leads where this message goes, in the same way.
-    pub(super) fn fits(&self, route: &Route, method: Method, login: Option<&Credentials>) -> bool {
+    pub(super) fn fits(
+        &self,
+        route: &Route,
+        transport: Transport,
+        login: Option<&Credentials>,
+    ) -> bool {
         let leads_there = route
             .hosts
             .iter()
             .any(|hop| (&hop.host, hop.port) == (&self.hop.host, self.hop.port));
         leads_there
-            && self.method == method
+            && self.transport == transport
             && self.fixed == route.fixed.is_some()
             && self.credentials.as_ref() == login
     }
@@ -96,7 +101,7 @@ impl Kept {
     /// the way, the host is asked again (pitfall E23).
     pub(super) fn without_tls(&self, hop: &Hop) -> Option<Failure> {
         let is_that = (&hop.host, hop.port) == (&self.hop.host, self.hop.port);
-        let says_no = self.method == Method::Cleartext
+        let says_no = self.transport == Transport::Cleartext
             && !self.connection.offers_starttls()
             && !self.connection.is_masked();
         (is_that && says_no && self.is_fit())

@@ -10,12 +10,13 @@
 use crate::assurance::{self, Demands, Published};
 use crate::delivery::Credentials;
 use crate::policy::Decision;
-use crate::types::{Ending, Method, MethodsList, Required};
+use crate::types::{Ending, Method, MethodsList, Required, Transport, Trust};
 
 /// A list and its demands.
 pub(super) struct Leg<'a> {
     list: &'a MethodsList,
     demands: Demands<'a>,
+    key_trust: Trust,
 }
 
 impl<'a> Leg<'a> {
@@ -33,6 +34,7 @@ impl<'a> Leg<'a> {
                 credentials: login.is_some(),
                 published,
             },
+            key_trust: decision.treatment.key_trust,
         }
     }
 
@@ -51,6 +53,7 @@ impl<'a> Leg<'a> {
                 credentials: login.is_some(),
                 published,
             },
+            key_trust: decision.treatment.key_trust,
         })
     }
 
@@ -64,16 +67,22 @@ impl<'a> Leg<'a> {
         self.list.ending()
     }
 
-    /// What a transaction by `method` must prove.
-    pub(super) fn required(&self, method: Method) -> Required {
-        assurance::required(method, self.demands)
+    /// How far a recipient's key must be trusted at least.
+    pub(super) fn key_trust(&self) -> Trust {
+        self.key_trust
     }
 
-    /// Each method with what it must prove, for `explain`.
+    /// What a transaction by `method` must prove where it travels by `transport`.
+    pub(super) fn required(&self, method: Method, transport: Transport) -> Required {
+        assurance::required(method, transport, self.demands)
+    }
+
+    /// Each method with what its least transport must prove, for `explain`.
     pub(super) fn all_required(&self) -> Vec<(Method, Required)> {
-        let methods = self.methods().iter();
-        methods
-            .map(|method| (*method, self.required(*method)))
+        let methods = self.methods().iter().copied();
+        let least = methods.filter_map(|method| Some((method, *method.transports().last()?)));
+        least
+            .map(|(method, transport)| (method, self.required(method, transport)))
             .collect()
     }
 }

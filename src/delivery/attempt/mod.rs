@@ -14,6 +14,7 @@ mod leg;
 mod notes;
 mod open;
 mod probe;
+mod protected;
 mod tally;
 mod transact;
 mod walk;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use self::board::Board;
-pub use self::explain::Explanation;
+pub use self::explain::{Explanation, KeyKnown};
 pub(super) use self::kept::Kept;
 use self::leg::Leg;
 use self::notes::Notes;
@@ -37,6 +38,7 @@ use super::{Credentials, Deliver, Lane, NoRoute, Route, Settings};
 use crate::assurance::{NoMemory, Published, Remembers, sts};
 use crate::dns::Resolver;
 use crate::policy::{Decision, Policy, Question};
+use crate::protect::Protector;
 use crate::sys::{Clock, Dialler, Entropy};
 use crate::tls::{ClientTls, RootsError};
 use crate::types::{
@@ -67,6 +69,8 @@ pub struct Deliverer {
     /// Where what domains publish is known; `None`: nobody asks.
     sts: Option<Arc<sts::Cache>>,
     memory: Arc<dyn Remembers>,
+    /// Who encrypts; `None`: nobody, so that there is no key for anybody.
+    protector: Option<Arc<Protector>>,
 }
 
 impl std::fmt::Debug for Deliverer {
@@ -100,6 +104,7 @@ impl Deliverer {
             entropy,
             sts: None,
             memory: Arc::new(NoMemory),
+            protector: None,
         })
     }
 
@@ -114,6 +119,13 @@ impl Deliverer {
     #[must_use]
     pub fn remembering(self, memory: Arc<dyn Remembers>) -> Self {
         Self { memory, ..self }
+    }
+
+    /// The same, protecting content with the keys that this one knows.
+    #[must_use]
+    pub fn protecting(mut self, protector: Arc<Protector>) -> Self {
+        self.protector = Some(protector);
+        self
     }
 
     /// Whether an operator's route replaces the MX hosts of `host`.

@@ -28,6 +28,7 @@ use crate::sys::Stream;
 use crate::tls::{HandshakeEnd, Profile, Proof};
 use crate::types::{
     Achieved, AuthenticatedBy, Failure, Host, Method, Permit, Reason, Remote, Required, Stage,
+    Transport,
 };
 
 /// Why there is no connection.
@@ -61,7 +62,9 @@ impl From<Failure> for Fault {
 /// What a connection is wanted for.
 #[derive(Clone, Copy)]
 pub(super) struct Purpose<'a> {
+    /// Whose turn it is.
     pub(super) method: Method,
+    pub(super) transport: Transport,
     pub(super) required: &'a Required,
     /// Whether an operator's route names the host.
     pub(super) fixed: bool,
@@ -244,8 +247,8 @@ impl Deliverer {
             return Err(failure.into());
         }
         seen.starttls = Some(connection.offers_starttls());
-        let (mut connection, proof, judged) = match purpose.method {
-            Method::Cleartext => (
+        let (mut connection, proof, judged) = match purpose.transport {
+            Transport::Cleartext => (
                 connection,
                 None,
                 Judged {
@@ -253,7 +256,7 @@ impl Deliverer {
                     unproven: None,
                 },
             ),
-            Method::Tls => self.secure(connection, hop, purpose, profile, seen).await?,
+            Transport::Tls => self.secure(connection, hop, purpose, profile, seen).await?,
         };
         if let Some(credentials) = purpose.credentials.filter(|_| purpose.watch.is_none()) {
             let permit = permit(purpose.required, &judged.achieved)?;
@@ -276,7 +279,7 @@ impl Deliverer {
             },
             fixed: purpose.fixed,
             credentials: purpose.credentials.cloned(),
-            method: purpose.method,
+            transport: purpose.transport,
             born: now,
             used: now,
             messages: 0,

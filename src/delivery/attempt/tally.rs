@@ -78,6 +78,26 @@ impl Tally {
         self.violated.as_ref().or(self.unknown.as_ref())
     }
 
+    /// What follows for content that is protected itself, so that the best of what the
+    /// hosts offer will do: a host that is definitely unmet leaves the next transport its
+    /// turn, whatever the others say.
+    pub(super) fn at_best(self, clocks: &Clocks) -> Summary {
+        match (self.violated, self.unmet) {
+            (Some(failure), _) => Summary::Defer(failure, clocks.violated()),
+            (None, Some(failure)) => Summary::Unmet {
+                failure,
+                shut: None,
+                impatient: false,
+            },
+            (None, None) => Self {
+                violated: None,
+                unmet: None,
+                ..self
+            }
+            .summary(clocks, &[]),
+        }
+    }
+
     /// What follows; `next`: the methods that come behind this one.
     pub(super) fn summary(self, clocks: &Clocks, next: &[Method]) -> Summary {
         // Whatever the others say: it waits, and no other method has its turn.

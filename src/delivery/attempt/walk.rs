@@ -20,6 +20,7 @@ use super::kept::Kept;
 use super::leg::Leg;
 use super::notes::Notes;
 use super::open::Purpose;
+use super::protected::{Passed, Turn};
 use super::tally::{Summary, Tally};
 use super::transact::transact;
 use super::watch::Watch;
@@ -31,7 +32,7 @@ use crate::delivery::{Credentials, Hop, Lane, Route};
 use crate::policy::Decision;
 use crate::types::{
     AuthenticatedBy, Failure, Host, Job, JobRecipient, Method, Reason, Remembered, Required, Stage,
-    Waiting,
+    Transport, Waiting,
 };
 
 /// What is done where a host proves what is required.
@@ -151,9 +152,30 @@ impl Deliverer {
                 barred = Some(failure);
                 continue;
             }
-            let required = leg.required(*method);
+            if method.protects_content() {
+                let turn = Turn {
+                    method: *method,
+                    leg,
+                    clocks: &clocks,
+                };
+                match self.protected(walk, turn, board, lane).await {
+                    Passed::Over(Some(failure)) => last = failure,
+                    Passed::Over(None) => {}
+                    Passed::Nowhere(failure) => {
+                        last = failure;
+                        break;
+                    }
+                }
+                continue;
+            }
+            // Each of the others has one way.
+            let Some(transport) = method.transports().first() else {
+                continue;
+            };
+            let way = (*method, *transport);
+            let required = leg.required(*method, *transport);
             board.turn(*method, &required);
-            let tally = self.try_method(walk, *method, &required, board, lane).await;
+            let tally = self.try_way(walk, way, &required, board, lane).await;
             if tally.hinders() {
                 board.hinder();
             }
@@ -200,18 +222,19 @@ impl Deliverer {
         last
     }
 
-    /// Tries the lane's connection, then each host.
-    async fn try_method(
+    /// Tries the lane's connection, then each host, for a method and by one transport.
+    pub(super) async fn try_way(
         &self,
         walk: &Walk<'_>,
-        method: Method,
+        (method, transport): (Method, Transport),
         required: &Required,
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) -> Tally {
-        self.try_kept(walk, method, required, board, lane).await;
+        self.try_kept(walk, transport, required, board, lane).await;
         let purpose = Purpose {
             method,
+            transport,
             required,
             fixed: walk.route.fixed.is_some(),
             credentials: walk.credentials,
@@ -278,7 +301,7 @@ impl Deliverer {
     async fn try_kept(
         &self,
         walk: &Walk<'_>,
-        method: Method,
+        transport: Transport,
         required: &Required,
         board: &mut Board<'_>,
         lane: &mut Lane,
@@ -290,7 +313,7 @@ impl Deliverer {
             let vouched = walk.vouches(&kept.hop.host);
             kept.regard(vouched);
             kept.is_fit()
-                && kept.fits(walk.route, method, walk.credentials)
+                && kept.fits(walk.route, transport, walk.credentials)
                 && walk.published.admits(&kept.hop.host).is_ok()
                 && kept.reaches(required)
         });
@@ -308,9 +331,9 @@ fn known<'a>(
     purpose: Purpose<'_>,
 ) -> Option<(&'a Kept, Failure)> {
     let kept = lane.kept.as_deref()?;
-    let failure = match purpose.method {
-        Method::Tls => kept.without_tls(hop),
-        _ => None,
+    let failure = match purpose.transport {
+        Transport::Tls => kept.without_tls(hop),
+        Transport::Cleartext => None,
     };
     let observed = || kept.shortfall(hop, purpose.required);
     let failure = failure.or_else(|| walk.observing.then(observed).flatten())?;

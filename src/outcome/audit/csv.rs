@@ -12,10 +12,12 @@ use super::{AuditLine, DomainRecord, Record};
 pub const CSV_HEADER: &str = "time,id,event,sender,recipient,state,method,reason,\
 tls_version,tls_cipher,tls_group,authenticated_by,certificate_sha256,certificate_names,\
 certificate_not_after,remote,reply,rule,configuration,required,achieved,passed_over,\
-would,would_reason,sts_mode,sts_id,sts_finding,kind,actor,domain,host,change,what\r\n";
+would,would_reason,sts_mode,sts_id,sts_finding,\
+content_by,content_certificate,content_keys,content_cipher,content_signed_by,\
+content_trust,kind,actor,domain,host,change,what\r\n";
 
 /// Columns before `kind`, which are a recipient's.
-const RECIPIENT_COLUMNS: usize = 27;
+const RECIPIENT_COLUMNS: usize = 33;
 
 /// A line's row, with its end. What is absent is empty; lists are joined by spaces.
 #[must_use]
@@ -45,6 +47,7 @@ fn domain_cells(record: &DomainRecord) -> Vec<String> {
 
 fn recipient_cells(record: &Record) -> Vec<String> {
     let tls = record.tls.as_ref();
+    let content = record.content.as_ref();
     let certificate = tls.and_then(|tls| tls.certificate.as_ref());
     let passed_over = record.passed_over.iter();
     let passed_over = passed_over.map(|passed| format!("{}:{}", passed.method, passed.reason));
@@ -76,6 +79,12 @@ fn recipient_cells(record: &Record) -> Vec<String> {
         text(record.sts.as_ref().map(|sts| sts.mode.as_str())),
         text(record.sts.as_ref().map(|sts| &sts.id)),
         text(record.sts.as_ref().and_then(|sts| sts.finding)),
+        text(content.map(|content| content.by)),
+        text(content.and_then(|content| content.certificate.as_ref())),
+        text(content.map(|content| content.keys.join(" "))),
+        text(content.and_then(|content| content.cipher.as_ref())),
+        text(content.and_then(|content| content.signed_by.as_ref())),
+        text(content.and_then(|content| content.trust)),
         "recipient".to_owned(),
         text(record.actor.as_ref()),
         String::new(),

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    AuditEvent, Evidence, Method, Reason, Remote, State, StsFacts, StsMode, StsSource, TlsLevel,
-    Would,
+    AuditEvent, ContentProof, Evidence, Method, Reason, Remote, State, StsFacts, StsMode,
+    StsSource, TlsLevel, Would,
 };
 
 /// One line of the audit.
@@ -60,6 +60,9 @@ pub struct Record {
     /// The MTA-STS policy of the recipient's domain; `null`: none is known.
     #[serde(default)]
     pub sts: Option<StsRecord>,
+    /// How the content itself was protected; `null`: it was not.
+    #[serde(default)]
+    pub content: Option<ContentProof>,
 }
 
 /// An MTA-STS policy.
@@ -148,6 +151,7 @@ impl From<&AuditEvent> for Record {
             note: event.note.clone(),
             would: evidence.would,
             sts: evidence.sts.as_ref().map(sts),
+            content: evidence.content.clone(),
         }
     }
 }

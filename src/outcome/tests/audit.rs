@@ -7,8 +7,8 @@ use crate::outcome::audit::{
     AuditError, AuditFilter, AuditLine, CSV_HEADER, Record, csv_row, read,
 };
 use crate::types::{
-    AuthenticatedBy, CertificateFacts, Course, EventSink, Evidence, Method, Reason, Remote, State,
-    StsFacts, StsMode, StsSource, TlsFacts, TlsLevel, Would,
+    AuthenticatedBy, CertificateFacts, ContentProof, Course, EncryptedBy, EventSink, Evidence,
+    Method, Reason, Remote, State, StsFacts, StsMode, StsSource, TlsFacts, TlsLevel, Trust, Would,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -47,6 +47,14 @@ fn a_line_holds_the_contracts_fields() {
             expires_at: start() + DAY,
             source: StsSource::Cache,
             finding: Some(Reason::CertificateName),
+        }),
+        content: Some(ContentProof {
+            by: EncryptedBy::Postern,
+            certificate: Some("AB".into()),
+            keys: vec!["CD".into()],
+            cipher: Some("AES-256-OCB".into()),
+            signed_by: None,
+            trust: Some(Trust::Manual),
         }),
     };
     let mut log = open(folder.path());
@@ -93,6 +101,14 @@ fn a_line_holds_the_contracts_fields() {
             "expires_at": "2026-11-23T08:00:00.000Z",
             "source": "cache",
             "finding": "certificate-name"
+        },
+        "content": {
+            "by": "postern",
+            "certificate": "AB",
+            "keys": ["CD"],
+            "cipher": "AES-256-OCB",
+            "signed_by": null,
+            "trust": "manual"
         }
     });
     assert_eq!(found, wanted);
@@ -257,7 +273,7 @@ fn csv_is_quoted_and_no_formula() {
     let wanted = format!(
         "2026-11-22T08:00:00.000Z,{id},{name},'=cmd|'/c calc'!A1@x.example,''q@x.example,\
          delivered,tls,,,,,,,,,,\"250 \"\"a\"\", b\r\nc\",,,,,\
-         tls:no-starttls cleartext:blocked,drop,no-starttls,,,,recipient,,,,,\r\n"
+         tls:no-starttls cleartext:blocked,drop,no-starttls,,,,,,,,,,recipient,,,,,\r\n"
     );
     assert_eq!(row, wanted);
     let columns = CSV_HEADER.matches(',').count();

@@ -65,7 +65,7 @@ fn a_line_of_a_domain_has_its_own_shape() {
         "2026-11-22T08:00:00.000Z,,{},{}domain,,x.example,mx.x.example,worse,\
          \"TLSv1.3 with a proven name before, no TLS now\"\r\n",
         turn.event,
-        ",".repeat(24)
+        ",".repeat(30)
     );
     assert_eq!(row, wanted);
 }

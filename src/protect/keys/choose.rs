@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::{Key, Keys, Kind, Terms, Trust, UsableKey};
 use crate::protect::Refusal;
-use crate::types::Mailbox;
+use crate::types::{Mailbox, Reason};
 
 /// A key that was looked at.
 #[derive(Debug, Clone)]
@@ -36,6 +36,15 @@ pub struct NoKey {
     /// Each key that is known, by its fingerprint, with why it can't be used;
     /// none: none is known.
     pub refused: Vec<(String, Refusal)>,
+}
+
+impl NoKey {
+    /// The word for it: what is wrong with the key that would have come first.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        let first = self.refused.first();
+        first.map_or(Reason::NoKey, |(_, refusal)| refusal.reason())
+    }
 }
 
 impl fmt::Display for NoKey {

@@ -28,6 +28,8 @@ use super::smime::Authorities;
 use super::{KeyError, Refusal};
 use crate::types::{Mailbox, Timestamp};
 
+pub use crate::types::Trust;
+
 pub use certificate::{AnyCertificate, UsableKey};
 pub use choose::{Candidate, Chosen, NoKey};
 pub use load::{Faulty, Keys};
@@ -71,30 +73,6 @@ impl Origin {
         match self {
             Self::Manual => "manual",
             Self::Wkd => "wkd",
-        }
-    }
-}
-
-/// How far a certificate is trusted to be its owner's, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Trust {
-    /// Found, and so far always the same.
-    Discovered,
-    /// Found, and approved by an operator.
-    Verified,
-    /// Added by an operator.
-    Manual,
-}
-
-impl Trust {
-    /// The word that listings use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Discovered => "discovered",
-            Self::Verified => "verified",
-            Self::Manual => "manual",
         }
     }
 }
@@ -213,12 +191,6 @@ pub fn fingerprint(text: &str) -> String {
 }
 
 impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -25,7 +25,7 @@ pub(super) const HEADER_LEN: usize = 56;
 pub(super) const MAGIC: [u8; 4] = *b"PstJ";
 /// The part of the header that the seal covers.
 pub(super) const ABOUT_LEN: usize = 48;
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Octets of a sealed head at most: a settlement of thousands of recipients.
 const HEAD_MAX: u64 = 32 << 20;
 /// Octets of a sealed body at most.

@@ -8,6 +8,7 @@ mod lanes;
 mod memory;
 mod observe;
 mod probe;
+mod protected;
 mod replies;
 mod waiting;
 

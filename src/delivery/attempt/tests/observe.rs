@@ -93,7 +93,7 @@ async fn what_the_configured_list_would_have_come_to() {
         assert_eq!(achieved.is_some(), method == Method::Tls);
         let passed: &[_] = match method {
             Method::Tls => &[],
-            Method::Cleartext => &[(Method::Tls, Reason::NoStarttls)],
+            _ => &[(Method::Tls, Reason::NoStarttls)],
         };
         assert_eq!(recipient.evidence.passed_over, passed);
     }

@@ -1,0 +1,244 @@
+//! The turn of a method that protects the content: `pgp` and `smime`.
+//!
+//! Owns the way of each recipient's own copy: key, copy, best transport. Holds always: a
+//! copy is made for one recipient and sent to that one alone, in a transaction of its own,
+//! so that neither other recipients nor their keys show; it travels over TLS if a host has
+//! any above the floor, else in the clear, but never against what the recipient's domain
+//! has published; no copy, no connection; while the configuration is only observed, nothing
+//! is encrypted. Called by `walk`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::timeout_at;
+
+use super::Deliverer;
+use super::board::Board;
+use super::clocks::Clocks;
+use super::leg::Leg;
+use super::tally::Summary;
+use super::walk::{Errand, Walk};
+use crate::delivery::{Lane, failure};
+use crate::protect::keys::Chosen;
+use crate::protect::{Hindrance, ProtectedCopy};
+use crate::types::{
+    Failure, Job, MemoryBody, Message, MessageFacts, Method, Reason, Stage, Transport, Waiting,
+};
+
+/// What is asked of hosts first.
+const BEST: Transport = Transport::Tls;
+
+/// Whose turn it is, and by which list and clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) method: Method,
+    pub(super) leg: &'a Leg<'a>,
+    pub(super) clocks: &'a Clocks,
+}
+
+/// What the turn has come to for those who are still open.
+pub(super) enum Passed {
+    /// The next method has its turn; with why this one was not the way, if it wasn't.
+    Over(Option<Failure>),
+    /// No host can be asked, whatever the method.
+    Nowhere(Failure),
+}
+
+/// What the turn of one recipient has come to.
+enum Way {
+    /// It has its fate, or another method its turn.
+    Over(Option<Failure>),
+    /// The hosts answer nobody now.
+    Later(Failure, Waiting),
+    Nowhere(Failure),
+}
+
+impl Deliverer {
+    /// The turn of a method that protects content, for each who is open.
+    pub(super) async fn protected(
+        &self,
+        walk: &Walk<'_>,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Passed {
+        let mut last = None;
+        for at in board.open() {
+            board.only(at);
+            let way = self.protect_one(walk, turn, board, lane).await;
+            board.all();
+            match way {
+                Way::Over(failure) => last = failure.or(last),
+                Way::Nowhere(failure) => return Passed::Nowhere(failure),
+                // What holds for one holds for all: nobody else's copy is made in vain.
+                Way::Later(failure, waiting) => {
+                    self.put_off(turn, board, (failure, waiting)).await;
+                    break;
+                }
+            }
+        }
+        Passed::Over(last)
+    }
+
+    /// The hosts answer nobody: who has a key waits, and who has none is passed over.
+    async fn put_off(
+        &self,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+        (failure, waiting): (Failure, Waiting),
+    ) {
+        for at in board.open() {
+            board.only(at);
+            if self.key(turn, board).await.is_ok() {
+                board.turn(turn.method, &turn.leg.required(turn.method, BEST));
+                board.defer(&failure, waiting);
+            }
+            board.all();
+        }
+    }
+
+    /// The one recipient who is open.
+    async fn protect_one(
+        &self,
+        walk: &Walk<'_>,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Way {
+        let method = turn.method;
+        board.turn(method, &turn.leg.required(method, BEST));
+        let key = match self.key(turn, board).await {
+            Ok(key) => key,
+            Err(failure) => return Way::Over(Some(failure)),
+        };
+        if walk.observing {
+            board.spare(method);
+            return Way::Over(None);
+        }
+        let Errand::Deliver(job) = walk.errand else {
+            return self.send(walk, turn, board, lane).await;
+        };
+        let Some(protector) = &self.protector else {
+            return Way::Over(None);
+        };
+        let copying = protector.copy(job.body.as_ref(), key);
+        let copy = match timeout_at(walk.until, copying).await {
+            Ok(Ok(copy)) => copy,
+            Ok(Err(hindrance)) => return Way::Over(hinder(hindrance, turn, board)),
+            // Too many others have their turn before it.
+            Err(_) => {
+                let late = failure::for_now(failure::ours(Reason::TimedOut, Stage::Protect));
+                board.defer(&late, Waiting::default());
+                return Way::Over(None);
+            }
+        };
+        board.protected(&copy.proof);
+        let job = job_of(job, copy);
+        let walk = Walk {
+            errand: Errand::Deliver(&job),
+            ..*walk
+        };
+        let way = self.send(&walk, turn, board, lane).await;
+        board.unprotected();
+        way
+    }
+
+    /// The key for the one who is open.
+    ///
+    /// # Errors
+    /// Why there is none; the board knows what follows.
+    async fn key(&self, turn: Turn<'_>, board: &mut Board<'_>) -> Result<Chosen, Failure> {
+        let mailbox = board.mailboxes(&board.open()).pop();
+        let chosen = match (&self.protector, mailbox) {
+            (Some(protector), Some(mailbox)) => {
+                protector
+                    .key(turn.method, &mailbox, turn.leg.key_trust())
+                    .await
+            }
+            _ => Err(Hindrance::No(Reason::NoKey)),
+        };
+        chosen.map_err(|hindrance| {
+            let failure = failure::ours(hindrance.reason(), Stage::Protect);
+            hinder(hindrance, turn, board).unwrap_or(failure)
+        })
+    }
+
+    /// Sends what the errand is, by the best transport that a host offers.
+    async fn send(
+        &self,
+        walk: &Walk<'_>,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Way {
+        let method = turn.method;
+        let mut last = None;
+        for transport in method.transports() {
+            let required = turn.leg.required(method, *transport);
+            board.turn(method, &required);
+            let way = (method, *transport);
+            let tally = self.try_way(walk, way, &required, board, lane).await;
+            if let Some(reason) = tally.violation() {
+                board.violate(reason);
+            }
+            board.defer_reached();
+            board.end_unsuitable(tally.unanswered());
+            match tally.at_best(turn.clocks) {
+                _ if board.is_settled() => return Way::Over(None),
+                Summary::Defer(failure, waiting) => {
+                    board.defer(&failure, waiting);
+                    return Way::Later(failure, waiting);
+                }
+                Summary::Bounce(failure) => {
+                    board.bounce(&failure);
+                    return Way::Over(None);
+                }
+                Summary::Nowhere(failure) => return Way::Nowhere(failure),
+                Summary::Unmet { failure, .. } => last = Some(failure),
+            }
+        }
+        // Only where something else is asked of the transport, as by a login.
+        if let Some(failure) = &last {
+            board.pass_over(method, failure.reason);
+        }
+        Way::Over(last)
+    }
+}
+
+/// What follows for the one who is open where there is no copy. Gives the failure if the
+/// next method has its turn.
+fn hinder(hindrance: Hindrance, turn: Turn<'_>, board: &mut Board<'_>) -> Option<Failure> {
+    let failure = failure::ours(hindrance.reason(), Stage::Protect);
+    let waiting = match hindrance {
+        Hindrance::No(_) => None,
+        Hindrance::Unknown(_) => turn.clocks.for_key(),
+        Hindrance::WasKnown(_) | Hindrance::Trouble(_) => Some(turn.clocks.held_up()),
+    };
+    if let Some(waiting) = waiting {
+        board.defer(&failure::for_now(failure), waiting);
+        return None;
+    }
+    board.pass_over_for(turn.method, &failure);
+    if matches!(hindrance, Hindrance::Unknown(_)) {
+        board.pass_over(turn.method, Reason::PatienceOver);
+    }
+    Some(failure)
+}
+
+/// The same job, with the copy in place of the message.
+fn job_of(job: &Job, copy: ProtectedCopy) -> Job {
+    let facts = MessageFacts {
+        size: copy.octets.len() as u64,
+        eight_bit: !copy.octets.is_ascii(),
+        ..job.message.facts.clone()
+    };
+    Job {
+        message: Arc::new(Message {
+            facts,
+            ..Message::clone(&job.message)
+        }),
+        body: Arc::new(MemoryBody::new([Bytes::from(copy.octets)])),
+        host: job.host.clone(),
+        recipients: job.recipients.clone(),
+    }
+}
