@@ -61,6 +61,7 @@ impl Outcome {
             events: events.collect(),
             changes,
             messages: Vec::new(),
+            copies: Vec::new(),
             learnt: None,
         }
     }

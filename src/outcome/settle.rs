@@ -158,6 +158,7 @@ impl Outcome {
                 })
                 .collect(),
             messages: self.messages(job, report, &cases, now).await,
+            copies: Vec::new(),
             events: cases
                 .iter()
                 .filter(|case| is_news(case))

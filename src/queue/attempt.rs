@@ -263,6 +263,7 @@ pub(super) fn job_of(
                 mailbox: mailbox.clone(),
                 attempts: status.attempts,
                 delay_told: status.delay_told,
+                copy: stored.copy(index),
             }),
         }
     }

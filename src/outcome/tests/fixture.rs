@@ -82,6 +82,7 @@ pub(super) fn job(to: &[&str]) -> Job {
         mailbox: mailbox.clone(),
         attempts: 2,
         delay_told: false,
+        copy: None,
     });
     Job {
         host: Host::parse("x.example").unwrap(),
