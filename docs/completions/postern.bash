@@ -533,7 +533,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__explain)
-            opts="-h --from --account --listener --subject --header --size --probe --json --config --help"
+            opts="-h --from --account --listener --subject --header --text --size --probe --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -556,6 +556,10 @@ _postern() {
                     return 0
                     ;;
                 --header)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --text)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -228,6 +228,7 @@ complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d '
 complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l subject -d 'The message\'s Subject, for rules that ask it' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l header -d 'A header field, "Name: value", for rules that ask it; repeatable' -r
+complete -c postern -n "__fish_postern_using_subcommand explain" -l text -d 'The message\'s text, for rules that count in it' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l size -d 'The message\'s size, for rules that ask it' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand explain" -l probe -d 'Connect to the hosts and shake hands, without a word about sender or recipient; exit 0 if a message would be delivered now, 1 if not'

@@ -7,14 +7,16 @@
 mod content;
 mod decide;
 mod pattern;
+mod stop;
 
 pub use content::Content;
 pub use decide::{Condition, Decision, Policy, Question, RuleTrial, Trial};
 pub use pattern::check_domain_pattern;
+pub use stop::{Stop, Stopping};
 
 use std::time::Duration;
 
-use crate::types::{HeaderEdits, MethodsList, TlsLevel, Trust, Wanted};
+use crate::types::{HeaderEdits, MethodsList, TextPattern, TlsLevel, Trust, Wanted};
 
 /// The policy's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,6 +86,10 @@ pub struct Rule {
     pub edits: HeaderEdits,
     /// Recipients whose domain is known not to do TLS are refused at RCPT.
     pub refuse_without_tls: bool,
+    /// Why its recipients are held until somebody releases them.
+    pub hold: Option<String>,
+    /// Why its recipients are dropped at once.
+    pub drop: Option<String>,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if
@@ -114,6 +120,17 @@ pub struct Conditions {
     pub sensitivity: Vec<String>,
     /// The name or GUID of a Microsoft sensitivity label.
     pub sensitivity_label: Vec<String>,
+    /// A pattern that the message's text has, so many times.
+    pub text_matches: Option<TextMatches>,
+}
+
+/// `text_matches`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextMatches {
+    /// What is counted.
+    pub pattern: TextPattern,
+    /// How often it must be there.
+    pub at_least: usize,
 }
 
 impl Conditions {
@@ -125,6 +142,7 @@ impl Conditions {
             || self.min_size.is_some()
             || !self.sensitivity.is_empty()
             || !self.sensitivity_label.is_empty()
+            || self.text_matches.is_some()
     }
 }
 
@@ -136,6 +154,16 @@ impl Settings {
         let mut fields: Vec<String> = fields.map(|(name, _)| name.to_lowercase()).collect();
         fields.sort();
         fields.dedup();
-        Wanted { fields }
+        let mut patterns: Vec<TextPattern> = Vec::new();
+        let asked = self
+            .rules
+            .iter()
+            .filter_map(|r| r.when.text_matches.as_ref());
+        for TextMatches { pattern, .. } in asked {
+            if !patterns.contains(pattern) {
+                patterns.push(pattern.clone());
+            }
+        }
+        Wanted { fields, patterns }
     }
 }
