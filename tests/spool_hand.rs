@@ -430,7 +430,7 @@ async fn other_files_and_other_keys_are_told_apart() {
     let key = key(folder.path());
     assert!(matches!(
         look(&file, &key),
-        Err(ArchiveError::Version(_, 2))
+        Err(ArchiveError::Version(_, 3))
     ));
     assert!(matches!(look(&key, &key), Err(ArchiveError::NotExport(_))));
 }
