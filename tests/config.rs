@@ -240,6 +240,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             "security.key_trust",
             section("security", "key_trust = \"verified\""),
         ),
+        ("keys.discovery", section("keys", "discovery = []")),
+        ("keys.refresh", section("keys", "refresh = \"12h\"")),
+        ("keys.not_found", section("keys", "not_found = \"10m\"")),
+        ("keys.cache", section("keys", "cache = 1000")),
         (
             "pgp.signing_key",
             change("[pgp]\n", "signing_key = \"keys/pgp.asc\"\n"),

@@ -74,8 +74,8 @@ impl World {
 fn request(time: Duration) -> Request {
     Request {
         host: Domain::parse(HOST).unwrap(),
-        path: POLICY_PATH,
-        media_type: "text/plain",
+        path: POLICY_PATH.to_owned(),
+        media_type: Some("text/plain"),
         octets: 64 * 1024,
         time,
     }

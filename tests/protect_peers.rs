@@ -6,9 +6,15 @@
 #[path = "protect_support/mod.rs"]
 mod support;
 
+use std::sync::{Arc, Mutex};
+
+use postern::fetch::{Fetch, FetchError, Request};
+use postern::protect::discovery::{Ended, Finder, Settings};
+use postern::protect::keys::KeyStore;
 use postern::protect::openpgp::{self, Certificate, Signer};
 use postern::protect::smime;
-use postern::sys::SystemEntropy;
+use postern::sys::{MemoryTable, SystemClock, SystemEntropy};
+use postern::types::BoxFuture;
 use support::programs::{Gpg, KINDS, Openssl, X509_KINDS};
 use support::{MESSAGE, PEER, anna, at_inner, has, is_there, now, part, run};
 
@@ -20,6 +26,54 @@ fn make(certificate: &[u8], signer: &[u8]) -> Vec<u8> {
     let entropy = SystemEntropy::default();
     let made = openpgp::protect(MESSAGE, &usable, Some(&signer), now(), &entropy);
     made.unwrap().octets
+}
+
+/// A directory that has one file, for whoever asks; what was asked for is kept.
+struct Directory {
+    file: Vec<u8>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Fetch for Directory {
+    fn get(&self, request: Request) -> BoxFuture<'_, Result<Vec<u8>, FetchError>> {
+        self.asked.lock().unwrap().push(request.path);
+        Box::pin(std::future::ready(Ok(self.file.clone())))
+    }
+}
+
+/// What gpg publishes is found, where gpg says that it lies.
+#[tokio::test]
+async fn gpg_and_we_mean_the_same_directory() {
+    if !is_there("gpg") {
+        return;
+    }
+    for (name, kind) in KINDS {
+        let gpg = Gpg::new();
+        gpg.make(kind, "anna@clinic.example");
+        let listed = gpg.run(&["--with-wkd-hash", "--list-keys"], b"").0;
+        let listed = String::from_utf8(listed).unwrap();
+        let mut names = listed
+            .split_whitespace()
+            .filter_map(|word| word.strip_suffix("@clinic.example"));
+        let file = names.find(|name| name.len() == 32).unwrap();
+        let directory = Arc::new(Directory {
+            file: gpg.run(&["--export", "anna@clinic.example"], b"").0,
+            asked: Mutex::default(),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let finder = Finder::new(
+            Settings::default(),
+            directory.clone(),
+            Arc::new(KeyStore::new(folder.path().join("keys"))),
+            Arc::new(MemoryTable::default()),
+            Arc::new(SystemClock),
+        );
+        assert_eq!(finder.look(&anna()).await.ended, Ended::Found);
+        let asked = directory.asked.lock().unwrap().clone();
+        let wanted = format!("/.well-known/openpgpkey/clinic.example/hu/{file}?l=anna");
+        assert_eq!(asked, [wanted]);
+        println!("{PEER} gpg | {name} | its key directory is found |");
+    }
 }
 
 #[test]

@@ -629,7 +629,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__key__subcmd__find)
-            opts="-h --json --config --help"
+            opts="-h --lookup --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -189,6 +189,7 @@ complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_sub
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -l lookup -d 'Look it up first where its domain publishes keys (WKD), now'
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from find" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand key; and __fish_seen_subcommand_from approve" -l config -d 'The configuration file' -r -F

@@ -26,7 +26,7 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 15] = [
+pub const CASES: [Case; 16] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
@@ -41,6 +41,7 @@ pub const CASES: [Case; 15] = [
     ("sts_record", sts_record),
     ("sts_policy", sts_policy),
     ("keys", keys),
+    ("directory", directory),
     ("wrapping", wrapping),
 ];
 
@@ -590,6 +591,23 @@ pub fn keys(octets: &[u8]) {
             let _ = certificate.expires(terms.now);
         }
         let _ = (certificate.algorithm(), certificate.created());
+    }
+}
+
+/// Of a key directory's answer only what names the address is kept, and nothing of it
+/// names anybody else; what is kept can be read again.
+pub fn directory(octets: &[u8]) {
+    let anna = Mailbox::parse("anna@clinic.example").expect("an address");
+    for kept in protect::fuzzing::directory(octets, &anna) {
+        let Ok(kept) = kept else {
+            continue;
+        };
+        let again = AnyCertificate::read(&kept).expect("it can be read");
+        assert_eq!(again.len(), 1);
+        for named in again[0].addresses() {
+            assert!(named.host() == anna.host());
+            assert!(named.local().eq_ignore_ascii_case(anna.local()));
+        }
     }
 }
 

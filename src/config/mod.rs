@@ -26,6 +26,7 @@ use crate::types::units::parse_duration;
 use crate::types::{Domain, Mailbox};
 
 mod fault;
+mod keys;
 mod listener;
 mod protection;
 mod reader;
@@ -80,6 +81,8 @@ pub struct Config {
     pub policy: policy::Settings,
     /// How content is protected, and by whose keys.
     pub protect: protect::Settings,
+    /// How recipients' keys are found.
+    pub keys: protect::discovery::Settings,
     /// The files named above, with the lines that name them: for `check`.
     pub named: Vec<Named>,
 }
@@ -193,6 +196,7 @@ fn read(top: &Section<'_, '_, '_>, text: &str, path: &Path) -> Option<Config> {
         outcome,
         policy,
         protect,
+        keys: keys::read(top),
         named: Vec::new(),
     };
     top.finish();

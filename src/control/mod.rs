@@ -6,8 +6,10 @@
 //! answers.
 
 mod domain;
+mod key;
 
 pub use domain::{DomainOrder, DomainView, ExceptionView, HostView, SeenCertificate};
+pub use key::{KeyLookup, OfferedKey};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,11 @@ pub enum Request {
     StsPolicy {
         /// The domain.
         domain: String,
+    },
+    /// Look a recipient's key up now.
+    KeyLookup {
+        /// The recipient's address.
+        address: String,
     },
     /// Ask or change what is remembered of domains.
     Domain {
@@ -176,6 +183,11 @@ pub enum Answer {
         delivered: bool,
         /// What is remembered now.
         domain: Box<DomainView>,
+    },
+    /// A key was looked up.
+    KeyLookup {
+        /// What came of it.
+        lookup: KeyLookup,
     },
     /// The frames of an export follow.
     Export,

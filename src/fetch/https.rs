@@ -80,9 +80,9 @@ impl HttpsFetcher {
         let _driving = AbortOnDropHandle::new(tokio::spawn(async move {
             let _ = connection.await;
         }));
-        let head = hyper::Request::get(request.path)
+        let head = hyper::Request::get(request.path.as_str())
             .header(HOST, request.host.as_str())
-            .header(ACCEPT, request.media_type)
+            .header(ACCEPT, request.media_type.unwrap_or("*/*"))
             .header(USER_AGENT, concat!("postern/", env!("CARGO_PKG_VERSION")))
             .header(CONNECTION, "close")
             .body(Empty::<Bytes>::new())
@@ -161,7 +161,7 @@ impl Fetch for HttpsFetcher {
 }
 
 /// 200 and the right media type, or what else.
-fn judge(answer: &Response<Incoming>, media_type: &str) -> Result<(), FetchError> {
+fn judge(answer: &Response<Incoming>, media_type: Option<&str>) -> Result<(), FetchError> {
     let status = answer.status();
     if status.is_redirection() {
         return Err(FetchError::Redirect(status.as_u16()));
@@ -169,6 +169,9 @@ fn judge(answer: &Response<Incoming>, media_type: &str) -> Result<(), FetchError
     if status != StatusCode::OK {
         return Err(FetchError::Status(status.as_u16()));
     }
+    let Some(media_type) = media_type else {
+        return Ok(());
+    };
     let value = answer.headers().get(CONTENT_TYPE);
     let value = value.and_then(|value| value.to_str().ok());
     match value.is_some_and(|value| is_of_type(value, media_type)) {

@@ -5,7 +5,7 @@
 //! 200 alone, no redirect, no cache, no cookie; octets, headers and time are
 //! capped; nothing is connected to in a blocked network, however its address is
 //! written; what failed says why, in a closed list of words, and never quotes the
-//! far side. Called by `assurance` (MTA-STS); later for keys, webhooks, reports.
+//! far side. Called by `assurance` (MTA-STS) and `protect` (keys); later for webhooks, reports.
 
 mod https;
 mod settings;
@@ -23,10 +23,10 @@ use crate::types::{BoxFuture, Domain, Reason};
 pub struct Request {
     /// The host, for DNS, SNI, the certificate and the `Host` header.
     pub host: Domain,
-    /// The path, with its leading slash.
-    pub path: &'static str,
-    /// The media type that the answer must have; parameters don't matter.
-    pub media_type: &'static str,
+    /// The path with its leading slash, and the query if there is one.
+    pub path: String,
+    /// The media type that the answer must have, whatever its parameters; `None`: any.
+    pub media_type: Option<&'static str>,
     /// Octets of the answer at most.
     pub octets: usize,
     /// From the first question to DNS to the last octet.
@@ -104,9 +104,10 @@ impl FetchError {
     }
 }
 
-/// The request as logs name it.
+/// The request as logs may name it: without the query, which can hold a name.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}{}", self.host, self.path)
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "https://{}{path}", self.host)
     }
 }

@@ -6,10 +6,11 @@
 //! so that no copy shows another recipient; a certificate can be encrypted to
 //! only after it was checked for that recipient at that moment; every refusal has
 //! a reason ([`Refusal`]); the octets of the body go in as they are; Bcc goes
-//! nowhere; no error holds content. All of it computes for as long as the message
+//! nowhere; no error holds content. But for discovery, all of it computes for as long as the message
 //! is large, so it is called off the async threads: by `delivery`, and by
 //! `service` for the `key` commands.
 
+pub mod discovery;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;

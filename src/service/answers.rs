@@ -7,12 +7,13 @@ use super::export::Exports;
 use super::learning::Domains;
 use super::logging::LogControl;
 use super::stats::Surveyed;
-use super::sts;
 use super::test::Tests;
+use super::{discovery, sts};
 use crate::assurance::sts::Cache;
 use crate::control::{
     Answer, PAGE, QueueFilter, QueuedMessage, QueuedRecipient, Request, parse_id,
 };
+use crate::protect::discovery::Finder;
 use crate::queue::Questions;
 use crate::spool::{Filter, SpoolError, Store, Stored};
 use crate::sys::Clock;
@@ -30,6 +31,7 @@ pub(super) struct Answers {
     pub(super) exports: Exports,
     pub(super) sts: Arc<Cache>,
     pub(super) domains: Domains,
+    pub(super) finder: Arc<Finder>,
 }
 
 impl Answers {
@@ -51,6 +53,12 @@ impl Answers {
                 }),
                 Err(e) => Err(e.to_string()),
             },
+            Request::KeyLookup { address } => {
+                let looked = discovery::look(&self.finder, &address).await;
+                looked
+                    .map(|lookup| Answer::KeyLookup { lookup })
+                    .map_err(|e| e.to_string())
+            }
             Request::Domain { order } => self.domain(order, actor).await,
             Request::LogLevel { level, seconds } => {
                 let span = seconds.map(Duration::from_secs);

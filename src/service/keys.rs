@@ -15,6 +15,9 @@ use crate::types::{AddressError, Mailbox, Timestamp};
 /// Why a `key` command can't be done.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyWorkError {
+    /// Nobody can be asked.
+    #[error("keys can't be looked up: {0}")]
+    Unable(String),
     /// The store says no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -45,6 +48,8 @@ pub struct ListedKey {
     pub algorithm: String,
     /// Since when it is known, RFC 3339.
     pub since: String,
+    /// When it was last found where it comes from, RFC 3339; null: it was added by hand.
+    pub seen: Option<String>,
     /// When its time is over, RFC 3339; null: never.
     pub expires: Option<String>,
     /// Why it can't be used, in a word; null: it can.
@@ -133,10 +138,7 @@ pub fn list(config: &Config) -> Result<KeyListing, KeyWorkError> {
 /// # Errors
 /// [`KeyWorkError`].
 pub fn find(config: &Config, address: &str) -> Result<Vec<FoundKey>, KeyWorkError> {
-    let recipient = Mailbox::parse(address).map_err(|cause| KeyWorkError::Address {
-        text: address.to_owned(),
-        cause,
-    })?;
+    let recipient = self::address(address)?;
     let (keys, now) = (store(config).current()?, SystemClock.now());
     let authorities = Authorities::default();
     let mut found = Vec::new();
@@ -151,6 +153,14 @@ pub fn find(config: &Config, address: &str) -> Result<Vec<FoundKey>, KeyWorkErro
         }
     }
     Ok(found)
+}
+
+/// An address as somebody typed it.
+pub(super) fn address(text: &str) -> Result<Mailbox, KeyWorkError> {
+    Mailbox::parse(text).map_err(|cause| KeyWorkError::Address {
+        text: text.to_owned(),
+        cause,
+    })
 }
 
 pub(super) fn store(config: &Config) -> KeyStore {
@@ -210,6 +220,7 @@ fn row(key: &Key, refusal: Option<Refusal>, now: Timestamp) -> ListedKey {
         trust: key.trust.as_str(),
         algorithm: certificate.algorithm(),
         since: key.since.to_string(),
+        seen: key.seen.map(|at| at.to_string()),
         expires: certificate.expires(now).map(|at| at.to_string()),
         refusal: refusal.map(Refusal::as_str),
     }

@@ -21,6 +21,8 @@ use super::reload::Reloads;
 use crate::assurance::sts::Cache;
 use crate::ingress::Figures;
 use crate::outcome::Outcome;
+use crate::protect::discovery::Finder;
+use crate::protect::keys::KeyStore;
 use crate::queue::{self, Questions};
 use crate::spool::{JournalStore, SpoolError};
 use crate::sys::metrics::Page;
@@ -36,6 +38,8 @@ pub(super) struct Monitor {
     pub(super) queue: Questions,
     pub(super) outcome: Arc<Outcome>,
     pub(super) sts: Arc<Cache>,
+    pub(super) finder: Arc<Finder>,
+    pub(super) keys: Arc<KeyStore>,
     pub(super) observing: Observing,
     pub(super) reloads: Arc<Reloads>,
     pub(super) log: LogControl,
@@ -83,10 +87,11 @@ impl Answer for Monitor {
 
 impl Monitor {
     async fn page(&self) -> Page {
-        let store = Arc::clone(&self.store);
+        let (store, keys) = (Arc::clone(&self.store), Arc::clone(&self.keys));
         let spool = tokio::task::spawn_blocking(move || {
             let mut page = Page::default();
             store.write_figures(&mut page);
+            keys.write_figures(&mut page);
             page
         });
         // Without the spool's part only if that panicked, which is logged.
@@ -94,6 +99,7 @@ impl Monitor {
         self.ingress.write(&mut page).await;
         self.outcome.write_figures(&mut page);
         self.sts.write_figures(&mut page);
+        self.finder.write_figures(&mut page);
         if let Ok(Some(sites)) = timeout(ALIVE, self.queue.ask()).await {
             queue::write_figures(&sites, &mut page);
         }

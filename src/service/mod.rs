@@ -11,6 +11,7 @@ mod addresses;
 mod answers;
 mod audit;
 mod control;
+pub mod discovery;
 mod domain;
 mod error;
 mod explain;

@@ -13,13 +13,14 @@ use crate::config::{self, Config};
 use crate::delivery::Deliver;
 use crate::ingress::Ingress;
 use crate::outcome::Outcome;
+use crate::protect::discovery::Finder;
 use crate::queue::{Questions, Renewal};
 use crate::sys::metrics::{Counter, Page};
 
 use super::learning::Domains;
 use super::logging::LogControl;
 use super::observe::Observing;
-use super::run::deliverer;
+use super::run::{Keyring, deliverer};
 use super::test::Tests;
 use super::{files, inspect, sts};
 
@@ -34,6 +35,8 @@ pub(super) struct Reloader {
     pub(super) figures: Arc<Reloads>,
     pub(super) log: LogControl,
     pub(super) sts: Arc<Cache>,
+    pub(super) finder: Arc<Finder>,
+    pub(super) ring: Keyring,
     pub(super) domains: Domains,
 }
 
@@ -95,6 +98,8 @@ impl Reloader {
                 return;
             }
         };
+        self.finder
+            .renew(config.keys.clone(), Arc::clone(&sources.fetch));
         self.sts.use_sources(sources);
         self.queue.renew(renewal).await;
         self.tests.renew(&config);
@@ -135,7 +140,7 @@ impl Reloader {
             return Err(faults);
         }
         let sources = sts::sources(&config).map_err(|e| vec![e.to_string()])?;
-        let deliver = deliverer(&config).map_err(|e| vec![e.to_string()])?;
+        let deliver = deliverer(&config, &self.ring).map_err(|e| vec![e.to_string()])?;
         let deliver = deliver.holding_to(Arc::clone(&self.sts));
         let deliver = Arc::new(deliver.remembering(self.domains.as_memory()));
         let outcome = self.outcome.renewed(config.outcome.clone());

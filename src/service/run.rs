@@ -18,7 +18,9 @@ use super::signals::{self, Signals, Told};
 use super::sink::{self, Sink, Ways};
 use super::tables::Knowledge;
 use super::test::Tests;
-use super::{ServeError, addresses, control, files, handover, keys, logging, metrics, notify, sts};
+use super::{
+    ServeError, addresses, control, discovery, files, handover, keys, logging, metrics, notify, sts,
+};
 use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::dns::DnsResolver;
@@ -27,6 +29,8 @@ use crate::outcome::Outcome;
 use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
 use crate::protect::Protector;
+use crate::protect::discovery::Discover;
+use crate::protect::keys::KeyStore;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, Entropy, RealDisk, SystemClock, SystemEntropy, TcpDialler};
@@ -63,8 +67,15 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
 
     let sts = sts::open(&config, knowledge.table(sts::TABLE)).await?;
     let refreshing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&sts).keep_fresh()));
+    let keys = Arc::new(keys::store(&config));
+    let table = knowledge.table(discovery::TABLE);
+    let finder = discovery::open(&config, table, Arc::clone(&keys)).await?;
     let memory = learning::memory(&config, &knowledge).await;
-    let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
+    let ring = Keyring {
+        store: Arc::clone(&keys),
+        finder: Some(Arc::clone(&finder) as Arc<dyn Discover>),
+    };
+    let deliverer = deliverer(&config, &ring)?.holding_to(Arc::clone(&sts));
     let deliverer = Arc::new(deliverer.remembering(memory.clone()));
     let domains = Domains::new(
         &config,
@@ -117,6 +128,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         exports: Exports::new(Arc::clone(&journal)),
         sts: Arc::clone(&sts),
         domains: domains.clone(),
+        finder: Arc::clone(&finder),
     };
     let answering = tokio::spawn(control::serve(socket, answers));
     let observing = Observing::default();
@@ -131,6 +143,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         queue: queue.questions(),
         outcome: Arc::clone(&outcome),
         sts: Arc::clone(&sts),
+        finder: Arc::clone(&finder),
+        keys,
         started: SystemClock.now(),
     };
     let _monitoring = metrics::serve(for_metrics, monitor);
@@ -150,6 +164,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         figures,
         log,
         sts,
+        finder,
+        ring,
         domains,
     };
     until_stopped(&mut signals, &mut reloader).await;
@@ -181,7 +197,7 @@ async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`
 /// explains with. What domains publish is put in by the caller.
-pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
+pub(super) fn deliverer(config: &Config, ring: &Keyring) -> Result<Deliverer, ServeError> {
     let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
     let resolver = Arc::new(DnsResolver::new(&config.dns)?);
     let mut settings = config.delivery.clone();
@@ -189,7 +205,7 @@ pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     let dialler = Arc::new(TcpDialler);
-    let protector = protector(config, clock.clone(), entropy.clone())?;
+    let protector = protector(config, ring, clock.clone(), entropy.clone())?;
     let deliverer = Deliverer::new(settings, policy, resolver, dialler, clock, entropy)?;
     Ok(match protector {
         Some(protector) => deliverer.protecting(protector),
@@ -197,9 +213,26 @@ pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     })
 }
 
+/// Recipients' keys: those that are known, and who looks for others.
+pub(super) struct Keyring {
+    pub(super) store: Arc<KeyStore>,
+    pub(super) finder: Option<Arc<dyn Discover>>,
+}
+
+impl Keyring {
+    /// What is known, and nobody who looks.
+    pub(super) fn known(config: &Config) -> Self {
+        Self {
+            store: Arc::new(keys::store(config)),
+            finder: None,
+        }
+    }
+}
+
 /// Who encrypts, if a method that does is configured.
 fn protector(
     config: &Config,
+    ring: &Keyring,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Option<Arc<Protector>>, ServeError> {
@@ -207,8 +240,11 @@ fn protector(
     if settings.pgp.is_none() && settings.smime.is_none() {
         return Ok(None);
     }
-    let store = Arc::new(keys::store(config));
-    let protector = Protector::new(settings, store, clock, entropy)?;
+    let protector = Protector::new(settings, Arc::clone(&ring.store), clock, entropy)?;
+    let protector = match &ring.finder {
+        Some(finder) => protector.finding(Arc::clone(finder)),
+        None => protector,
+    };
     Ok(Some(Arc::new(protector)))
 }
 

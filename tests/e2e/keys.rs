@@ -48,6 +48,8 @@ async fn keys_come_and_go() {
             "manual",
             "usable",
             "-",
+            "manual",
+            "-",
             "anna@clinic.example"
         ]
     );

@@ -14,6 +14,7 @@
 //! | `queue_hand.rs` | the queue in an operator's hand: hold, release, retry, remove, bounce |
 //! | `spool.rs` | the spool in hand: export under load, import on another host, check, a new master key |
 //! | `keys.rs` | recipients' keys in hand: add, list, find, approve, remove |
+//! | `discovery.rs` | that keys are found where domains publish them, and what is made of them |
 //! | `reload.rs` | that SIGHUP swaps the configuration whole, or not at all |
 //! | `smuggling.rs` | that one message stays one, whatever stands for its end, and behind us too |
 //! | `delivery.rs` | that mail arrives as it was handed in |
@@ -31,6 +32,7 @@
 //! | `probe.rs` | what `explain --probe` says of far sides, and that none hears of mail |
 //! | `foretold.rs` | that what `explain --probe` foretells is what a delivery does |
 //! | `protect.rs` | that `pgp` and `smime` give each recipient what they alone can read |
+//! | `refusals.rs` | that a key which can't be used never leads to clear text, and says why |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -49,6 +51,7 @@ mod content;
 mod crash;
 mod damage;
 mod delivery;
+mod discovery;
 mod domain;
 mod dsn;
 mod foretold;
@@ -63,6 +66,7 @@ mod probe;
 mod prometheus;
 mod protect;
 mod queue_hand;
+mod refusals;
 mod relay;
 mod reload;
 mod sandbox;

@@ -201,7 +201,10 @@ async fn twelve_recipients_at_seven_domains_by_five_methods() {
     let reports = world.home.wait_messages(1, SOON).await;
     let report = Dsn::read(&reports[0]);
     assert!(
-        report.sentence.contains("no key is known"),
+        report.sentence.contains(
+            "does not offer an encrypted connection, which our rules require, and no key of the \
+             recipient is known"
+        ),
         "{}",
         report.raw
     );

@@ -49,6 +49,10 @@ impl Gpg {
         run("gpg", &all, input)
     }
 
+    pub(crate) fn home(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
     pub(crate) fn make(&self, kind: &str, address: &str) {
         let parameters =
             format!("%no-protection\n{kind}\nName-Email: {address}\nExpire-Date: 1y\n%commit\n");

@@ -225,8 +225,8 @@ impl Cache {
         };
         let request = Request {
             host,
-            path: "/.well-known/mta-sts.txt",
-            media_type: "text/plain",
+            path: "/.well-known/mta-sts.txt".to_owned(),
+            media_type: Some("text/plain"),
             octets: OCTETS_MAX,
             time: LOOK_UP,
         };

@@ -99,6 +99,8 @@ pub struct Key {
     pub trust: Trust,
     /// Since when it is known.
     pub since: Timestamp,
+    /// When it was last found where it comes from.
+    pub seen: Option<Timestamp>,
     /// For whom it was found; without one, it is for all its addresses.
     pub found_for: Option<Mailbox>,
     /// Whether it would replace another one, and waits for `key approve`.
@@ -114,6 +116,7 @@ impl Key {
             origin: Origin::Manual,
             trust: Trust::Manual,
             since,
+            seen: None,
             found_for: None,
             pending: false,
         }

@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::{AnyCertificate, Key, Kind, Origin, Trust};
+use crate::protect::KeyError;
 use crate::protect::openpgp::CERTIFICATE_MAX;
 use crate::types::{Mailbox, Timestamp};
 
@@ -36,6 +37,9 @@ pub(super) struct Held {
     pub(super) trust: Trust,
     /// RFC 3339.
     pub(super) since: String,
+    /// When it was last found, likewise.
+    #[serde(default)]
+    pub(super) seen: Option<String>,
     /// Armored, or PEM.
     pub(super) certificate: String,
 }
@@ -54,6 +58,13 @@ impl Record {
         serde_json::from_slice(octets).map_err(|e| e.to_string())
     }
 
+    /// Whether it has a certificate of this fingerprint.
+    pub(super) fn holds(&self, fingerprint: &str) -> bool {
+        let held = [&self.current, &self.pending].into_iter().flatten();
+        let mut certificates = held.filter_map(|held| held.certificate(self.kind).ok());
+        certificates.any(|certificate| certificate.fingerprint() == fingerprint)
+    }
+
     /// The keys in it.
     pub(super) fn keys(&self) -> Result<Vec<Key>, String> {
         let held = [(&self.current, false), (&self.pending, true)];
@@ -67,11 +78,21 @@ impl Record {
                 origin: held.origin,
                 trust: held.trust,
                 since: held.since.parse::<Timestamp>().map_err(|e| e.to_string())?,
+                seen: held.seen.as_deref().and_then(|seen| seen.parse().ok()),
                 found_for: Some(self.address.clone()),
                 pending,
             });
         }
         Ok(keys)
+    }
+}
+
+/// As a record has it, and can be read from it again.
+fn text(certificate: &AnyCertificate) -> Result<String, KeyError> {
+    let text = certificate.to_text()?;
+    match text.len() > CERTIFICATE_MAX {
+        true => Err(KeyError::TooLarge),
+        false => Ok(String::from_utf8_lossy(&text).into_owned()),
     }
 }
 
@@ -81,14 +102,26 @@ impl Held {
         certificate: &AnyCertificate,
         origin: Origin,
         now: Timestamp,
-    ) -> Result<Self, crate::protect::KeyError> {
-        let text = certificate.to_text()?;
+    ) -> Result<Self, KeyError> {
         Ok(Self {
             origin,
             trust: Trust::Discovered,
             since: now.to_string(),
-            certificate: String::from_utf8_lossy(&text).into_owned(),
+            seen: Some(now.to_string()),
+            certificate: text(certificate)?,
         })
+    }
+
+    /// Takes in a newer copy of its certificate; what was revoked stays so.
+    pub(super) fn renew(
+        &mut self,
+        known: AnyCertificate,
+        newer: &AnyCertificate,
+        now: Timestamp,
+    ) -> Result<(), KeyError> {
+        self.certificate = text(&known.merged_with(newer.clone())?)?;
+        self.seen = Some(now.to_string());
+        Ok(())
     }
 
     /// The certificate itself.

@@ -12,6 +12,7 @@ use super::record::{Held, MOST, RECORD_MAX, Record};
 use super::{AnyCertificate, Origin, StoreError, Terms, Trust, fingerprint};
 use crate::protect::Refusal;
 use crate::protect::smime::Authorities;
+use crate::sys::metrics::Page;
 use crate::types::{Mailbox, Timestamp};
 
 /// The key store in a folder, `DATA_DIR/keys`.
@@ -47,7 +48,9 @@ pub enum Outcome {
 /// What became of a certificate that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Discovery {
-    /// It is the first one, or the same one as before; it is in use.
+    /// It is the first one; it is in use.
+    New,
+    /// It is the same one as before, with what is new in it: a revocation, too.
     Kept,
     /// Another one is known, which stays in use: this one awaits approval.
     Held,
@@ -92,10 +95,39 @@ impl KeyStore {
 
     /// Reads everything again, whatever the stamps say.
     fn fresh(&self) -> Result<Arc<Keys>, StoreError> {
+        self.changed();
+        self.current()
+    }
+
+    /// Whatever was read before is read again at the next look: two changes within one
+    /// tick of the system's clock leave the same stamp.
+    fn changed(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = None;
-        drop(state);
-        self.current()
+    }
+
+    /// Writes how many keys there are. Touches the disk.
+    pub fn write_figures(&self, page: &mut Page) {
+        let Ok(keys) = self.current() else {
+            return;
+        };
+        let states = ["manual", "verified", "discovered", "awaiting-approval"];
+        let mut counts = states.map(|state| ([state], 0.0));
+        for key in keys.all() {
+            let state = match key.pending {
+                true => "awaiting-approval",
+                false => key.trust.as_str(),
+            };
+            for (labels, count) in &mut counts {
+                *count += f64::from(u8::from(labels[0] == state));
+            }
+        }
+        page.gauges(
+            "postern_keys",
+            "Recipients' keys that are known, by how far they are trusted.",
+            ["state"],
+            counts,
+        );
     }
 
     /// Makes the folders, and keeps others from changing them.
@@ -226,7 +258,8 @@ impl KeyStore {
     /// Notes a certificate that was found for an address.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] for one that can't be used for the address anyway,
+    /// [`StoreError::Unusable`] for one that is not known and can't be used for the
+    /// address anyway, [`StoreError::Key`] for one that is too large,
     /// [`StoreError::Full`], else what the disk says.
     pub fn discovered_for(
         &self,
@@ -236,9 +269,7 @@ impl KeyStore {
         terms: &Terms<'_>,
     ) -> Result<Discovery, StoreError> {
         let found = certificate.fingerprint();
-        certificate
-            .usable_for(address, false, terms)
-            .map_err(|refusal| StoreError::Unusable(found.clone(), refusal))?;
+        let usable = certificate.usable_for(address, false, terms);
         let kind = certificate.kind();
         let _lock = self.begin()?;
         let keys = self.fresh()?;
@@ -255,53 +286,62 @@ impl KeyStore {
                 pending: None,
             },
         };
-        let manual = keys.of(address).any(|key| {
-            let other = &key.certificate;
-            key.trust == Trust::Manual && other.kind() == kind && other.fingerprint() != found
-        });
-        let discovery = place(&mut record, certificate, origin, terms.now, manual)?;
+        // What is known takes in whatever its newer copies say, a revocation above all.
+        if let Err(refusal) = usable
+            && !record.holds(&found)
+        {
+            return Err(StoreError::Unusable(found, refusal));
+        }
+        let by_hand = keys.of(address).filter(|key| key.trust == Trust::Manual);
+        let by_hand = by_hand.map(|key| &key.certificate);
+        let by_hand = by_hand.filter(|by_hand| by_hand.kind() == kind);
+        let by_hand: Vec<bool> = by_hand.map(|one| one.fingerprint() == found).collect();
+        let discovery = place(&mut record, certificate, origin, terms.now, &by_hand)?;
         write_record(&path, &record)?;
+        self.changed();
         Ok(discovery)
     }
 }
 
-/// Puts what was found where it belongs in a record.
+/// Puts what was found where it belongs in a record. `by_hand`: for each key that was
+/// added by hand, whether it is this one.
 fn place(
     record: &mut Record,
     certificate: &AnyCertificate,
     origin: Origin,
     now: Timestamp,
-    manual: bool,
+    by_hand: &[bool],
 ) -> Result<Discovery, StoreError> {
     let kind = record.kind;
-    let held = Held::found(certificate, origin, now)?;
-    let known = record
-        .current
-        .as_ref()
-        .and_then(|h| h.certificate(kind).ok());
-    match known {
-        Some(known) if known.fingerprint() == certificate.fingerprint() => {
-            // The same key's owner may add to it; what was revoked stays so.
-            let merged = known.merged_with(certificate.clone())?;
-            if let Some(current) = &mut record.current {
-                current.certificate = Held::found(&merged, origin, now)?.certificate;
-            }
-            Ok(Discovery::Kept)
-        }
-        None if !manual && record.current.is_none() => {
-            record.current = Some(held);
-            Ok(Discovery::Kept)
-        }
-        // Also where what is known can't be read: that is no reason to trust.
-        _ => {
-            let waits = record.pending.as_ref();
-            let waits = waits.and_then(|h| h.certificate(kind).ok());
-            if waits.as_ref() != Some(certificate) {
-                record.pending = Some(held);
-            }
-            Ok(Discovery::Held)
-        }
+    let found = certificate.fingerprint();
+    let same = |held: &Held| {
+        let known = held.certificate(kind).ok();
+        known.filter(|known| known.fingerprint() == found)
+    };
+    if let Some(current) = &mut record.current
+        && let Some(known) = same(current)
+    {
+        current.renew(known, certificate, now)?;
+        return Ok(Discovery::Kept);
     }
+    if let Some(pending) = &mut record.pending
+        && let Some(known) = same(pending)
+    {
+        pending.renew(known, certificate, now)?;
+        return Ok(Discovery::Held);
+    }
+    let held = Held::found(certificate, origin, now)?;
+    if record.current.is_none() && by_hand.contains(&true) {
+        record.current = Some(held);
+        return Ok(Discovery::Kept);
+    }
+    if record.current.is_none() && record.pending.is_none() && by_hand.is_empty() {
+        record.current = Some(held);
+        return Ok(Discovery::New);
+    }
+    // Also where what is known can't be read: that is no reason to trust.
+    record.pending = Some(held);
+    Ok(Discovery::Held)
 }
 
 /// What a certificate is together with what is known of it by hand.

@@ -114,7 +114,7 @@ fn what_can_never_be_used_is_not_added() {
 fn a_change_waits_for_approval() {
     let (_folder, store) = store();
     let (first, second) = (annas(), annas());
-    assert_eq!(found(&store, &first), Discovery::Kept);
+    assert_eq!(found(&store, &first), Discovery::New);
     assert_eq!(found(&store, &first), Discovery::Kept);
     let wanted = Ok((first.fingerprint(), Trust::Discovered));
     assert_eq!(chosen(&store, Trust::Discovered), wanted);

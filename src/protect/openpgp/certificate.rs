@@ -20,6 +20,9 @@ use super::{CERTIFICATE_MAX, encryption, policy};
 use crate::protect::{KeyError, Refusal, system_time};
 use crate::types::{Mailbox, Timestamp};
 
+/// Certificates of one answer that are looked at.
+const OFFERED_MAX: usize = 16;
+
 /// A certificate that was read, usable or not.
 #[derive(Clone, PartialEq)]
 pub struct Certificate(Box<pgp::Cert>);
@@ -58,6 +61,34 @@ impl Certificate {
             return Err(KeyError::Unreadable("it is empty".to_owned()));
         }
         Ok(found)
+    }
+
+    /// Reads what somebody else says are `address`'s certificates, armored or not.
+    /// Each has the address's own user IDs alone: what others have it for is none of
+    /// our business, and need not be kept. What can't be read or holds a secret is
+    /// left out, so that it takes nothing with it.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherAddress`] for each that does not name the address, with its
+    /// fingerprint.
+    pub fn offered(octets: &[u8], address: &Mailbox) -> Vec<Result<Self, (String, Refusal)>> {
+        let Ok(parser) = CertParser::from_bytes(octets) else {
+            return Vec::new();
+        };
+        let readable = parser.filter_map(Result::ok).filter(|cert| !cert.is_tsk());
+        let cut = readable.take(OFFERED_MAX).map(|cert| {
+            let is_theirs = |user: &pgp::packet::UserID| {
+                address_of(user).is_some_and(|named| crate::protect::is_same(&named, address))
+            };
+            let cut = cert
+                .retain_userids(|user| is_theirs(user.userid()))
+                .retain_user_attributes(|_| false);
+            match cut.userids().next().is_some() {
+                true => Ok(Self(Box::new(cut))),
+                false => Err((cut.fingerprint().to_hex(), Refusal::OtherAddress)),
+            }
+        });
+        cut.collect()
     }
 
     pub(super) fn of(cert: Box<pgp::Cert>) -> Self {

@@ -49,6 +49,14 @@ impl Page {
         }
     }
 
+    /// 200 with these octets, as a key directory has them.
+    pub fn octets(body: &[u8]) -> Page {
+        Page {
+            body: body.to_vec(),
+            ..Page::text("").media_type("application/octet-stream")
+        }
+    }
+
     /// An MTA-STS policy (RFC 8461 section 3.2).
     pub fn policy(mode: &str, mx: &[&str], max_age: u64) -> Page {
         let mx: String = mx.iter().map(|host| format!("mx: {host}\r\n")).collect();
