@@ -91,6 +91,7 @@ impl Outcome {
                     method: before.method,
                     evidence: Evidence::default(),
                     waiting: Waiting::default(),
+                    copy: None,
                 })
                 .collect(),
             learnt: None,

@@ -178,6 +178,7 @@ fn deferred(recipient: &JobRecipient, reason: Reason) -> RecipientReport {
         method: None,
         evidence: Evidence::default(),
         waiting: Waiting::default(),
+        copy: None,
     }
 }
 

@@ -164,6 +164,7 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
             method: Some(Method::Tls),
             evidence: evidence.clone(),
             waiting: crate::types::Waiting::default(),
+            copy: None,
         });
     Report {
         id: job.message.id,
