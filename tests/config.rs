@@ -237,6 +237,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("security", "fallback_after = \"1h\""),
         ),
         (
+            "security.accept_encrypted",
+            section("security", "accept_encrypted = true"),
+        ),
+        (
             "security.key_trust",
             section("security", "key_trust = \"verified\""),
         ),
@@ -316,6 +320,13 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             [
                 format!("{RULE}{WHEN}"),
                 format!("{RULE}fallback_after = \"1h\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.accept_encrypted",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}accept_encrypted = true\n{WHEN}"),
             ],
         ),
         (
@@ -588,6 +599,8 @@ fn what_is_not_built_is_refused() {
         "[[rule]]\nname = \"a\"\nremove_header = \"From\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nadd_header = \"X-A: b\\nBcc: c@d.example\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.min_size = \"much\"\n",
+        "[[rule]]\nname = \"a\"\naccept_encrypted = true\nwhen.subject_contains = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nraise = true\naccept_encrypted = true\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nhold = \"\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\ndrop = \"a\\nb\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nhold = \"a\"\ndrop = \"b\"\nwhen.account = \"x\"\n",

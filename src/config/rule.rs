@@ -28,6 +28,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Se
         fallback_after: given.fallback_after.unwrap_or(usual.fallback_after),
         security_patience: given.security_patience.unwrap_or(usual.security_patience),
         key_trust: given.key_trust.unwrap_or(usual.key_trust),
+        accept_encrypted: given.accept_encrypted.unwrap_or(usual.accept_encrypted),
     };
     let dsn = top.section("dsn");
     let dsn_cleartext = dsn.flag("cleartext").unwrap_or(false);
@@ -69,15 +70,17 @@ struct Given {
     fallback_after: Option<Duration>,
     security_patience: Option<Duration>,
     key_trust: Option<Trust>,
+    accept_encrypted: Option<bool>,
 }
 
 /// The keys of [`Given`].
-const TREATMENT: [&str; 5] = [
+const TREATMENT: [&str; 6] = [
     "methods",
     "tls_level",
     "fallback_after",
     "security_patience",
     "key_trust",
+    "accept_encrypted",
 ];
 
 impl Given {
@@ -119,6 +122,7 @@ impl Given {
                     ],
                 )
             }),
+            accept_encrypted: section.flag("accept_encrypted"),
         }
     }
 }
@@ -174,6 +178,13 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
     }
     let raise = section.flag("raise").unwrap_or(false);
     let given = Given::read(section, protect);
+    if given.accept_encrypted == Some(true) && (raise || conditions.ask_content()) {
+        section.fault(
+            section.line_of("accept_encrypted"),
+            "accept_encrypted = true has no effect in a rule that raises or asks for content, \
+             which can only take it away: write it into [security] or another rule",
+        );
+    }
     let edits = read_edits(section, &conditions);
     let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
     let hold = section.parsed("hold", parse_reason);
@@ -202,6 +213,7 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
         fallback_after: given.fallback_after,
         security_patience: given.security_patience,
         key_trust: given.key_trust,
+        accept_encrypted: given.accept_encrypted,
         edits,
         refuse_without_tls,
         hold,

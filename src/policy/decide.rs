@@ -361,6 +361,7 @@ impl ReadyRule {
                 fallback_after: rule.fallback_after.unwrap_or(default.fallback_after),
                 security_patience: rule.security_patience.unwrap_or(default.security_patience),
                 key_trust: rule.key_trust.unwrap_or(default.key_trust),
+                accept_encrypted: rule.accept_encrypted.unwrap_or(default.accept_encrypted),
             },
             name: rule.name,
         }
@@ -391,6 +392,8 @@ impl ReadyRule {
                 .key_trust
                 .max(Some(treatment.key_trust))
                 .unwrap_or(treatment.key_trust),
+            // It spares a copy of our own, so it can only be taken away.
+            accept_encrypted: treatment.accept_encrypted && given.accept_encrypted != Some(false),
         }
     }
 

@@ -573,3 +573,51 @@ fn rules_hold_and_drop() {
     assert_eq!(after, "");
     assert_eq!(stops(&[hold], None, false).0, held);
 }
+
+#[test]
+fn encrypted_content_is_accepted_by_the_operator_and_taken_away_by_content() {
+    let accepts = |rules: Vec<Rule>, default: bool| {
+        let settings = Settings {
+            default: Treatment {
+                accept_encrypted: default,
+                ..Treatment::default()
+            },
+            rules,
+            ..Settings::default()
+        };
+        let (recipient, facts) = (mailbox("bob@b.example"), noted("x"));
+        let question = Question {
+            recipient: &recipient,
+            sender: None,
+            account: None,
+            listener: None,
+            own_mail: false,
+            content: Content::Noted {
+                facts: &facts,
+                size: 1,
+            },
+        };
+        let decision = Policy::new(settings, String::new()).decide(&question);
+        decision.treatment.accept_encrypted
+    };
+    let plain = |accept| Rule {
+        accept_encrypted: accept,
+        ..rule(
+            "plain",
+            Conditions {
+                recipient: words("*"),
+                ..Conditions::default()
+            },
+        )
+    };
+    let content = |accept| Rule {
+        accept_encrypted: accept,
+        ..rule("content", by_subject("x"))
+    };
+    assert!(!accepts(vec![], false) && accepts(vec![], true));
+    assert!(accepts(vec![plain(Some(true))], false));
+    assert!(!accepts(vec![plain(Some(false))], true) && accepts(vec![plain(None)], true));
+    assert!(!accepts(vec![content(Some(true))], false));
+    assert!(!accepts(vec![content(Some(false))], true));
+    assert!(accepts(vec![content(None), plain(Some(true))], false));
+}

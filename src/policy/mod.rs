@@ -47,6 +47,9 @@ pub struct Treatment {
     pub security_patience: Duration,
     /// How far a key must be trusted at least, for `pgp` and `smime`.
     pub key_trust: Trust,
+    /// Whether content that came encrypted ([`crate::types::Encrypted`]) counts as
+    /// protected.
+    pub accept_encrypted: bool,
 }
 
 impl Default for Treatment {
@@ -59,6 +62,7 @@ impl Default for Treatment {
             fallback_after: Duration::ZERO,
             security_patience: Duration::from_secs(15 * 60),
             key_trust: Trust::Discovered,
+            accept_encrypted: false,
         }
     }
 }
@@ -82,6 +86,8 @@ pub struct Rule {
     pub security_patience: Option<Duration>,
     /// Its `key_trust`; `None`: that of `[security]`.
     pub key_trust: Option<Trust>,
+    /// Its `accept_encrypted`; `None`: that of `[security]`.
+    pub accept_encrypted: Option<bool>,
     /// What it changes in the header section of what goes out.
     pub edits: HeaderEdits,
     /// Recipients whose domain is known not to do TLS are refused at RCPT.
