@@ -18,6 +18,10 @@ use postern_lab::{
 use serde_json::Value;
 
 const SENDER: &str = "ward@clinic.example";
+/// Has an OpenPGP key.
+const ANNA: &str = "anna@plain.example";
+/// Has an X.509 certificate.
+const OTTO: &str = "otto@weak.example";
 const PASSWORD: &str = "correct horse battery staple";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,7 +33,7 @@ struct Case {
     reported: bool,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case {
         to: "lab@modern.example",
         about: "TLS 1.3 and a certificate from a trusted root; a rule demands just that",
@@ -54,6 +58,16 @@ const CASES: [Case; 6] = [
         to: "doctor@plain.example",
         about: "the server offers no TLS at all",
         reported: true,
+    },
+    Case {
+        to: ANNA,
+        about: "the same server; of this person an OpenPGP key is known",
+        reported: false,
+    },
+    Case {
+        to: OTTO,
+        about: "the server with TLS 1.1; of this person an S/MIME certificate is known",
+        reported: false,
     },
     Case {
         to: "news@plain.example",
@@ -156,6 +170,9 @@ port = {port}
 [trust]
 roots = ["{roots}"]
 
+[pgp]
+[smime]
+
 [[rule]]
 name = "identity-proven"
 when.recipient = ["*@modern.example", "records@selfsigned.example"]
@@ -189,6 +206,7 @@ async fn demo(serve: bool) {
         "{}",
         String::from_utf8_lossy(&added.stderr)
     );
+    add_keys(&daemon, folder.path());
     daemon.start().await;
     println!("Postern is running, with DNS and five mail servers on loopback addresses.");
     println!("{}", daemon.run_ok(&["check"]).trim_end());
@@ -216,6 +234,9 @@ async fn show(world: &World, daemon: &Daemon, submission: u16, case: &Case) {
     println!("   decided:   {}", decided(&entry));
     println!("   proved:    {}", proved(&entry));
     println!("   outcome:   {}", outcome(&entry));
+    if let Some(content) = content(world, &entry) {
+        println!("   content:   {content}");
+    }
     if case.reported {
         let got = world.home.wait_messages(reports + 1, PATIENCE).await;
         let report = got.last().map(|m| m.text()).unwrap_or_default();
@@ -287,7 +308,10 @@ fn decided(entry: &Value) -> String {
     };
     let method = word(&entry["method"], "none");
     let required = word(&entry["required"], "nothing");
-    format!("{rule}: method {method}, which must prove: {required}")
+    match method {
+        "pgp" | "smime" => format!("{rule}: method {method}, whatever the connection proves"),
+        _ => format!("{rule}: method {method}, which must prove: {required}"),
+    }
 }
 
 fn proved(entry: &Value) -> String {
@@ -305,6 +329,53 @@ fn proved(entry: &Value) -> String {
             .unwrap_or("none"),
         word(&tls["authenticated_by"], "nothing"),
     )
+}
+
+/// How the content was protected, and what of it the server has seen.
+fn content(world: &World, entry: &Value) -> Option<String> {
+    let content = &entry["content"];
+    let certificate = content["certificate"].as_str()?;
+    let to = entry["recipient"].as_str().unwrap_or_default().to_owned();
+    let mut messages = world.servers.iter().flat_map(SmtpServer::messages);
+    let seen = messages.find(|message| message.rcpt_to == [to.as_str()])?;
+    let readable = ["All is well", "blood test"]
+        .iter()
+        .any(|text| seen.text().contains(text));
+    Some(format!(
+        "{} to {}…; the server saw \"Subject: {}\", and of the content: {}",
+        word(&content["cipher"], "?"),
+        certificate.get(..16).unwrap_or(certificate),
+        seen.header("Subject").unwrap_or_default(),
+        if readable { "all" } else { "nothing" },
+    ))
+}
+
+/// Makes a key for two recipients, and adds their certificates as an operator would.
+fn add_keys(daemon: &Daemon, folder: &Path) {
+    let (pgp, smime) = (folder.join("anna.asc"), folder.join("otto.pem"));
+    std::fs::write(&pgp, openpgp_certificate(ANNA)).expect("a file");
+    std::fs::write(&smime, x509_certificate(OTTO)).expect("a file");
+    for file in [pgp, smime] {
+        daemon.run_ok(&["key", "add", &file.to_string_lossy()]);
+    }
+}
+
+fn openpgp_certificate(address: &str) -> Vec<u8> {
+    use sequoia_openpgp::cert::CertBuilder;
+    use sequoia_openpgp::serialize::SerializeInto;
+    let builder = CertBuilder::general_purpose(Some(format!("<{address}>")));
+    let (certificate, _) = builder.generate().expect("a key");
+    let public = certificate.strip_secret_key_material();
+    public.armored().to_vec().expect("a certificate")
+}
+
+fn x509_certificate(address: &str) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    let name = address.to_owned().try_into().expect("an address");
+    params.subject_alt_names = vec![rcgen::SanType::Rfc822Name(name)];
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyAgreement];
+    let key = rcgen::KeyPair::generate().expect("a key");
+    params.self_signed(&key).expect("a certificate").pem()
 }
 
 fn outcome(entry: &Value) -> String {

@@ -15,80 +15,8 @@ use postern::protect::openpgp::{self, Certificate, Signer};
 use postern::protect::smime;
 use postern::sys::{MemoryTable, SystemClock, SystemEntropy};
 use postern::types::BoxFuture;
+use support::programs::{Gpg, KINDS, Openssl, X509_KINDS};
 use support::{MESSAGE, PEER, anna, at_inner, has, is_there, now, part, run};
-
-/// Batch parameters of gpg for the keys that the issue names.
-const KINDS: [(&str, &str); 4] = [
-    (
-        "RSA 2048",
-        "Key-Type: RSA\nKey-Length: 2048\nSubkey-Type: RSA\nSubkey-Length: 2048",
-    ),
-    (
-        "RSA 4096",
-        "Key-Type: RSA\nKey-Length: 4096\nSubkey-Type: RSA\nSubkey-Length: 4096",
-    ),
-    (
-        "Curve25519",
-        "Key-Type: eddsa\nKey-Curve: ed25519\nSubkey-Type: ecdh\nSubkey-Curve: cv25519",
-    ),
-    (
-        "P-256",
-        "Key-Type: ecdsa\nKey-Curve: nistp256\nSubkey-Type: ecdh\nSubkey-Curve: nistp256",
-    ),
-];
-
-struct Gpg(tempfile::TempDir);
-
-impl Gpg {
-    fn new() -> Self {
-        // Its agent's socket needs a short path and a folder of its own.
-        Self(
-            tempfile::Builder::new()
-                .prefix("g")
-                .tempdir_in("/tmp")
-                .unwrap(),
-        )
-    }
-
-    fn run(&self, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String) {
-        let mut all = vec!["--homedir", self.0.path().to_str().unwrap(), "--batch"];
-        all.extend([
-            "--no-tty",
-            "--quiet",
-            "--trust-model",
-            "always",
-            "--status-fd",
-            "2",
-        ]);
-        all.extend(arguments);
-        run("gpg", &all, input)
-    }
-
-    fn make(&self, kind: &str, address: &str) {
-        let parameters =
-            format!("%no-protection\n{kind}\nName-Email: {address}\nExpire-Date: 1y\n%commit\n");
-        let (_, said) = self.run(&["--gen-key"], parameters.as_bytes());
-        assert!(said.contains("KEY_CREATED"), "{said}");
-    }
-
-    fn export(&self, address: &str) -> Vec<u8> {
-        self.run(&["--armor", "--export", address], b"").0
-    }
-
-    fn export_secret(&self, address: &str) -> Vec<u8> {
-        self.run(&["--armor", "--export-secret-keys", address], b"")
-            .0
-    }
-}
-
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        let home = self.0.path().to_str().unwrap();
-        let _ = std::process::Command::new("gpgconf")
-            .args(["--homedir", home, "--kill", "all"])
-            .status();
-    }
-}
 
 /// A message for Anna, signed by the hospital.
 fn make(certificate: &[u8], signer: &[u8]) -> Vec<u8> {
@@ -269,59 +197,12 @@ fn gpgs_keys_are_read() {
     assert!(Certificate::read(&secret).is_err());
 }
 
-/// `openssl req` options for the keys that the issue names.
-const X509_KINDS: [(&str, &[&str]); 3] = [
-    ("RSA 2048", &["-newkey", "rsa:2048"]),
-    ("RSA 4096", &["-newkey", "rsa:4096"]),
-    (
-        "P-256",
-        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-    ),
-];
+trait Mail {
+    fn make_both(&self, kind: &[&str]);
+    fn message(&self, cipher: smime::Cipher) -> Vec<u8>;
+}
 
-/// A folder with certificates and keys that the openssl program made.
-struct Openssl(tempfile::TempDir);
-
-impl Openssl {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn write(&self, name: &str, octets: &[u8]) -> String {
-        std::fs::write(self.path(name), octets).unwrap();
-        self.path(name)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path(name)).unwrap()
-    }
-
-    fn make(&self, name: &str, kind: &[&str], address: &str, usage: &str) {
-        let names = format!("subjectAltName=email:{address}");
-        let usage = format!("keyUsage=critical,{usage}");
-        let (key, certificate) = (
-            self.path(&format!("{name}.key")),
-            self.path(&format!("{name}.pem")),
-        );
-        let subject = format!("/CN={name}");
-        let mut all = vec!["req", "-x509", "-nodes", "-days", "30", "-subj", &subject];
-        all.extend(kind);
-        all.extend(["-keyout", &key, "-out", &certificate, "-addext", &names]);
-        all.extend([
-            "-addext",
-            &usage,
-            "-addext",
-            "extendedKeyUsage=emailProtection",
-        ]);
-        all.extend(["-addext", "basicConstraints=critical,CA:FALSE"]);
-        let (_, said) = run("openssl", &all, b"");
-        assert!(std::path::Path::new(&certificate).exists(), "{said}");
-    }
-
+impl Mail for Openssl {
     /// Anna, with a key of that kind, and the hospital.
     fn make_both(&self, kind: &[&str]) {
         let usage = match kind.contains(&"ec") {

@@ -121,13 +121,15 @@ complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand queue; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -s h -l help -d 'Print help'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "list" -d 'List changes of state, in the order they were written'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "list" -d 'List changes of state and what happened to domains, in the order they were written'
 complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "would" -d 'Sum up, by domain, what was delivered while `[security] observe` was on and would not be if the configuration were enforced'
 complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "show" -d 'Show everything about one message'
 complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "verify" -d 'Check that nothing in the audit was changed, removed or added'
-complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "export" -d 'Print changes of state for other programs'
+complete -c postern -n "__fish_postern_using_subcommand audit; and not __fish_seen_subcommand_from list would show verify export" -f -a "export" -d 'Print all of it for other programs'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'From this time on (RFC 3339), or from so long ago (7d)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l recipient -d 'For this recipient' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l domain -d 'For recipients in this domain, and what happened to the domain itself' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l kind -d 'Only what became of recipients (recipient), or only what happened to domains (domain)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l state -d 'Into this state' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l would -d 'That would have come to this, while `[security] observe` was on: tls, cleartext, wait, bounce or drop' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F

@@ -8,14 +8,16 @@ use super::{Exit, output};
 use crate::config::Config;
 use crate::control::parse_id;
 use crate::service::{
-    AUDIT_CSV_HEADER, AuditEntry, AuditLink, AuditQuestion, ago, audit, observed, verify_audit,
+    AUDIT_CSV_HEADER, AuditEntry, AuditKind, AuditLink, AuditQuestion, ago, audit, observed,
+    verify_audit,
 };
-use crate::types::{Course, State, Timestamp};
+use crate::types::{Course, Domain, State, Timestamp};
 
 /// How messages were protected, and what became of them.
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// List changes of state, in the order they were written.
+    /// List changes of state and what happened to domains, in the order they were
+    /// written.
     List {
         /// From this time on (RFC 3339), or from so long ago (7d).
         #[arg(long, value_name = "TIME|DURATION", value_parser = ago)]
@@ -23,6 +25,13 @@ pub(super) enum Audit {
         /// For this recipient.
         #[arg(long)]
         recipient: Option<String>,
+        /// For recipients in this domain, and what happened to the domain itself.
+        #[arg(long, value_parser = domain)]
+        domain: Option<String>,
+        /// Only what became of recipients (recipient), or only what happened to
+        /// domains (domain).
+        #[arg(long, value_name = "recipient|domain")]
+        kind: Option<AuditKind>,
         /// Into this state.
         #[arg(long)]
         state: Option<State>,
@@ -65,7 +74,7 @@ pub(super) enum Audit {
         #[arg(long)]
         json: bool,
     },
-    /// Print changes of state for other programs.
+    /// Print all of it for other programs.
     Export {
         /// From this time on (RFC 3339), or from so long ago (7d).
         #[arg(long, value_name = "TIME|DURATION", value_parser = ago)]
@@ -108,6 +117,8 @@ impl Audit {
             Self::List {
                 since,
                 recipient,
+                domain,
+                kind,
                 state,
                 would,
                 json,
@@ -117,6 +128,8 @@ impl Audit {
                     recipient,
                     state,
                     would,
+                    domain,
+                    kind,
                     ..AuditQuestion::default()
                 };
                 (question, json)
@@ -137,6 +150,12 @@ impl Audit {
         };
         list(config, &question, json)
     }
+}
+
+/// A domain as the audit writes it.
+fn domain(text: &str) -> Result<String, String> {
+    let domain = Domain::parse(text.trim()).map_err(|e| e.to_string())?;
+    Ok(domain.to_string())
 }
 
 fn verify(config: &Config, key: Option<&Path>, heads: &[AuditLink], json: bool) -> Exit {

@@ -191,7 +191,7 @@ impl Followed<'_> {
 
     /// The final state, once the audit has it.
     fn ended(&self) -> Option<State> {
-        let last = self.told.audit.last().map(AuditEntry::state);
+        let last = self.told.audit.last().and_then(AuditEntry::state);
         last.filter(|state| !state.is_open())
     }
 

@@ -15,7 +15,7 @@ use mail_builder::mime::{BodyPart, MimePart};
 
 use crate::message::headers_for_dsn;
 use crate::types::units::print_duration;
-use crate::types::{Mailbox, Message, QueueId, Timestamp};
+use crate::types::{Mailbox, Message, Method, QueueId, Stage, Timestamp};
 
 use super::audit::remote_text;
 use super::settle::Case;
@@ -118,7 +118,7 @@ impl Dsn<'_> {
             cases => {
                 paragraph(&mut text, &self.sentence_for_many(cases.len()));
                 for case in cases.iter().take(NAMED_MAX) {
-                    let why = format!("{}: {}.", case.recipient.mailbox, capital(because(case)));
+                    let why = format!("{}: {}.", case.recipient.mailbox, capital(&because(case)));
                     paragraph(&mut text, &why);
                 }
                 if let Some(more @ 1..) = cases.len().checked_sub(NAMED_MAX) {
@@ -347,10 +347,21 @@ fn seven_bit(c: char) -> char {
     }
 }
 
-fn because(case: &Case<'_>) -> &'static str {
-    case.failure().map_or("the reason is not known", |failure| {
-        words::because(failure.reason)
-    })
+/// Why, as a clause. Where the last method failed for want of a key, what was wrong with the
+/// server comes first.
+fn because(case: &Case<'_>) -> String {
+    let Some(failure) = case.failure() else {
+        return "the reason is not known".to_owned();
+    };
+    let why = words::because(failure.reason);
+    let mut passed = case.report.evidence.passed_over.iter();
+    let of_server = passed.find(|(method, _)| *method == Method::Tls);
+    match of_server {
+        Some((_, reason)) if failure.stage == Stage::Protect => {
+            format!("{}, and {why}", words::because(*reason))
+        }
+        _ => why.to_owned(),
+    }
 }
 
 fn capital(text: &str) -> String {

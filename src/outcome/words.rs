@@ -77,8 +77,7 @@ pub(super) fn because(reason: Reason) -> &'static str {
         }
         Reason::Operator => "the administrators of our mail server took it out of the queue",
         Reason::NoKey => {
-            "it could not be encrypted for the recipient, of whom no key is known, and our \
-             rules require that"
+            "no key of the recipient is known with which the message itself could be encrypted"
         }
         Reason::KeyExpired
         | Reason::KeyNotYetValid
@@ -93,8 +92,7 @@ pub(super) fn because(reason: Reason) -> &'static str {
         | Reason::KeyBroken
         | Reason::KeyTooLittleTrust
         | Reason::KeyAwaitsApproval => {
-            "it could not be encrypted for the recipient, whose key can't be used, and our \
-             rules require that"
+            "the recipient's key, with which the message itself would be encrypted, can't be used"
         }
         Reason::KeyLookup => {
             "the recipient's key, which it has to be encrypted with, could not be looked up"

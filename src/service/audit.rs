@@ -7,7 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::outcome::audit::{self, AuditError, AuditFilter, Findings, Link, Record};
+use crate::outcome::audit::{
+    self, AuditError, AuditFilter, AuditKind, AuditLine, DomainRecord, Findings, Link, Record,
+};
 use crate::sys::{Clock, SystemClock};
 use crate::types::units::parse_duration;
 use crate::types::{Course, Method, QueueId, State, Timestamp, TlsLevel};
@@ -27,16 +29,50 @@ pub struct AuditQuestion {
     pub id: Option<QueueId>,
     /// That would have come to this, while the configuration was only observed.
     pub would: Option<Course>,
+    /// About this domain or a recipient in it, compared without case.
+    pub domain: Option<String>,
+    /// Of this kind.
+    pub kind: Option<AuditKind>,
 }
 
 /// One entry: prints as a line for people, serialises as the contract's JSON.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
-pub struct AuditEntry(Record);
+pub struct AuditEntry(AuditLine);
 
 impl fmt::Display for AuditEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entry = &self.0;
+        match &self.0 {
+            AuditLine::Recipient(record) => Told(record).fmt(f),
+            AuditLine::Domain(record) => ToldOfDomain(record).fmt(f),
+        }
+    }
+}
+
+/// A domain's record as a line for people.
+struct ToldOfDomain<'a>(&'a DomainRecord);
+
+impl fmt::Display for ToldOfDomain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = self.0;
+        write!(f, "{} domain {}", entry.time, entry.change)?;
+        write!(f, " domain={}", entry.domain)?;
+        if let Some(host) = &entry.host {
+            write!(f, " host={host}")?;
+        }
+        if let Some(actor) = &entry.actor {
+            write!(f, " by={actor}")?;
+        }
+        write!(f, " what=\"{}\"", entry.what)
+    }
+}
+
+/// A recipient's record as a line for people.
+struct Told<'a>(&'a Record);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = self.0;
         write!(f, "{} {} {}", entry.time, entry.id, entry.state)?;
         write!(f, " from=<{}> to=<{}>", entry.sender, entry.recipient)?;
         if let Some(method) = entry.method {
@@ -75,75 +111,22 @@ impl fmt::Display for AuditEntry {
 }
 
 impl AuditEntry {
-    /// The state that its recipient came into.
+    /// The state that its recipient came into; `None` of a domain's.
     #[must_use]
-    pub fn state(&self) -> State {
-        self.0.state
+    pub fn state(&self) -> Option<State> {
+        match &self.0 {
+            AuditLine::Recipient(record) => Some(record.state),
+            AuditLine::Domain(_) => None,
+        }
     }
 
     /// What happened, in a few lines for somebody who waits for it.
     #[must_use]
     pub fn story(&self) -> String {
-        let entry = &self.0;
-        let word = |word: Option<&'static str>| word.unwrap_or("nothing");
-        // A hand that reaches in says what it does; of a test message, all else
-        // says that it is one.
-        let note = entry.note.as_deref().filter(|note| *note != "test");
-        let by = entry.actor.as_deref().unwrap_or("postern");
-        let what = note.map_or_else(|| "attempt".to_owned(), |note| format!("{note}, by {by}"));
-        let mut lines = vec![format!("{} {what}", entry.time)];
-        if let Some(remote) = &entry.remote {
-            let method = entry.method.map_or("no method", Method::as_str);
-            lines.push(format!("  at {remote} by {method}"));
+        match &self.0 {
+            AuditLine::Recipient(record) => story(record),
+            AuditLine::Domain(_) => self.to_string(),
         }
-        for passed in &entry.passed_over {
-            lines.push(format!("  not by {}: {}", passed.method, passed.reason));
-        }
-        if let Some(tls) = &entry.tls {
-            let (version, cipher, group) = (&tls.version, &tls.cipher, &tls.group);
-            lines.push(format!("  {version} {cipher} {group}"));
-            if let Some(certificate) = &tls.certificate {
-                let names = certificate.names.join(" ");
-                let until = certificate.not_after.as_deref().unwrap_or("no date");
-                lines.push(format!("  certificate for {names}, until {until}"));
-                lines.push(format!("  sha256 {}", certificate.sha256));
-            }
-        }
-        if let Some(content) = &entry.content {
-            let to = content
-                .certificate
-                .as_deref()
-                .unwrap_or("nobody knows whom");
-            let cipher = content.cipher.as_deref().unwrap_or("unknown");
-            lines.push(format!(
-                "  content encrypted by {} for {to} ({cipher})",
-                content.by
-            ));
-            if let Some(signer) = &content.signed_by {
-                lines.push(format!("  signed by {signer}"));
-            }
-        }
-        if entry.remote.is_some() {
-            let required = word(entry.required.map(TlsLevel::as_str));
-            let achieved = word(entry.achieved.map(TlsLevel::as_str));
-            let tls = entry.tls.as_ref();
-            let by = tls.and_then(|tls| tls.authenticated_by.as_deref());
-            let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-            lines.push(format!("  had to prove {required}, proved {achieved}{by}"));
-        }
-        if let Some(would) = &entry.would {
-            let reason = would.reason.map(|reason| format!(" ({reason})"));
-            let reason = reason.unwrap_or_default();
-            lines.push(format!("  if observe were off: {}{reason}", would.method));
-        }
-        if let Some(reply) = &entry.reply {
-            lines.push(format!("  said \"{reply}\""));
-        }
-        match &entry.reason {
-            Some(reason) => lines.push(format!("  {}: {reason}", entry.state)),
-            None => lines.push(format!("  {}", entry.state)),
-        }
-        lines.join("\n")
     }
 
     /// Its row of CSV, with the line's end; [`audit::CSV_HEADER`] goes before all.
@@ -151,6 +134,64 @@ impl AuditEntry {
     pub fn csv(&self) -> String {
         audit::csv_row(&self.0)
     }
+}
+
+fn story(entry: &Record) -> String {
+    let word = |word: Option<&'static str>| word.unwrap_or("nothing");
+    // A hand that reaches in says what it does; of a test message, all else
+    // says that it is one.
+    let note = entry.note.as_deref().filter(|note| *note != "test");
+    let by = entry.actor.as_deref().unwrap_or("postern");
+    let what = note.map_or_else(|| "attempt".to_owned(), |note| format!("{note}, by {by}"));
+    let mut lines = vec![format!("{} {what}", entry.time)];
+    if let Some(remote) = &entry.remote {
+        let method = entry.method.map_or("no method", Method::as_str);
+        lines.push(format!("  at {remote} by {method}"));
+    }
+    for passed in &entry.passed_over {
+        lines.push(format!("  not by {}: {}", passed.method, passed.reason));
+    }
+    if let Some(tls) = &entry.tls {
+        let (version, cipher, group) = (&tls.version, &tls.cipher, &tls.group);
+        lines.push(format!("  {version} {cipher} {group}"));
+        if let Some(certificate) = &tls.certificate {
+            let names = certificate.names.join(" ");
+            let until = certificate.not_after.as_deref().unwrap_or("no date");
+            lines.push(format!("  certificate for {names}, until {until}"));
+            lines.push(format!("  sha256 {}", certificate.sha256));
+        }
+    }
+    if let Some(content) = &entry.content {
+        let to = content.certificate.as_deref();
+        let to = to.unwrap_or("nobody knows whom");
+        let cipher = content.cipher.as_deref().unwrap_or("unknown");
+        let by = content.by;
+        lines.push(format!("  content encrypted by {by} for {to} ({cipher})"));
+        if let Some(signer) = &content.signed_by {
+            lines.push(format!("  signed by {signer}"));
+        }
+    }
+    if entry.remote.is_some() {
+        let required = word(entry.required.map(TlsLevel::as_str));
+        let achieved = word(entry.achieved.map(TlsLevel::as_str));
+        let tls = entry.tls.as_ref();
+        let by = tls.and_then(|tls| tls.authenticated_by.as_deref());
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        lines.push(format!("  had to prove {required}, proved {achieved}{by}"));
+    }
+    if let Some(would) = &entry.would {
+        let reason = would.reason.map(|reason| format!(" ({reason})"));
+        let reason = reason.unwrap_or_default();
+        lines.push(format!("  if observe were off: {}{reason}", would.method));
+    }
+    if let Some(reply) = &entry.reply {
+        lines.push(format!("  said \"{reply}\""));
+    }
+    match &entry.reason {
+        Some(reason) => lines.push(format!("  {}: {reason}", entry.state)),
+        None => lines.push(format!("  {}", entry.state)),
+    }
+    lines.join("\n")
 }
 
 /// Whether the audit is as it was written.
@@ -243,7 +284,9 @@ pub fn audit(
         state: question.state,
         id: question.id,
         would: question.would,
+        domain: question.domain.clone(),
+        kind: question.kind,
     };
-    let records = audit::read(&config.outcome.audit_folder, &filter)?;
+    let records = audit::read_lines(&config.outcome.audit_folder, &filter)?;
     Ok(records.map(|record| record.map(AuditEntry)))
 }

@@ -3,7 +3,7 @@
 //! Owns the form in which it is shown. Holds always: only the running daemon changes
 //! something, so that nothing is changed behind its back; an exception names who
 //! made it, why and until when, and is told in the log when it is made, taken back
-//! and lapsed. Asked through `control`; a stopped daemon's memory is read from its
+//! and lapsed, and so is the audit. Asked through `control`; a stopped daemon's memory is read from its
 //! files.
 
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use super::explain::{Case, probe_with};
+use super::sink::Happened;
 use super::tables;
 use crate::assurance::{DomainRecord, Exceptions, HostRecord, Remembers, TlsMemory};
 use crate::config::Config;
@@ -18,7 +19,7 @@ use crate::control::{
     Answer, DomainOrder, DomainView, ExceptionView, HostView, SeenCertificate, parse_moment,
 };
 use crate::sys::{Clock, Disk, RealDisk, SystemClock};
-use crate::types::{Domain, Host, Mailbox, Remembered, Timestamp, Waiver};
+use crate::types::{Domain, DomainChange, Host, Mailbox, Remembered, Timestamp, Waiver};
 
 /// The memory's table.
 pub(super) const TABLE: &str = "tls-memory";
@@ -70,31 +71,50 @@ impl Answers {
             made,
             until: parse_moment(until, made)?,
         };
-        let until = waiver.until;
+        let (until, words) = (waiver.until, exception_words(&waiver));
         let memory = Arc::clone(&self.domains.memory);
         let adding = tokio::task::spawn_blocking(move || memory.exceptions().add(waiver));
         let added = adding.await.map_err(|e| e.to_string())?;
         added.map_err(|e| e.to_string())?;
         tracing::warn!("exception made: domain={domain} by={actor} until={until}");
+        self.tell_audit(domain, DomainChange::ExceptionMade, words, actor);
         Ok(())
+    }
+
+    /// Tells the audit what somebody did about a domain.
+    fn tell_audit(&self, domain: &Domain, change: DomainChange, what: String, actor: &str) {
+        self.domains.audit.tell(Happened {
+            time: self.clock.now(),
+            domain,
+            host: None,
+            change,
+            what,
+            actor: Some(actor),
+        });
     }
 
     async fn forget(&self, domain: &Domain, actor: &str) -> Result<(), String> {
         let memory = Arc::clone(&self.domains.memory);
-        let concerned = domain.clone();
+        let (concerned, now) = (domain.clone(), self.clock.now());
         let forgetting = tokio::task::spawn_blocking(move || {
+            let exception = memory.exceptions().get(&concerned, now);
             let had_exception = memory.exceptions().remove(&concerned)?;
-            Ok::<_, crate::assurance::ExceptionError>((memory.forget(&concerned), had_exception))
+            let exception = had_exception.then(|| exception.as_ref().map(exception_words));
+            Ok::<_, crate::assurance::ExceptionError>((memory.forget(&concerned), exception))
         });
         let done = forgetting.await.map_err(|e| e.to_string())?;
         match done.map_err(|e| e.to_string())? {
-            (false, false) => Err(format!("nothing is remembered of {domain}")),
-            (known, had_exception) => {
+            (false, None) => Err(format!("nothing is remembered of {domain}")),
+            (known, exception) => {
                 if known {
                     tracing::warn!("domain forgotten: domain={domain} by={actor}");
+                    let what = "what was remembered of it".to_owned();
+                    self.tell_audit(domain, DomainChange::Forgotten, what, actor);
                 }
-                if had_exception {
+                if let Some(words) = exception {
                     tracing::warn!("exception taken back: domain={domain} by={actor}");
+                    let what = words.unwrap_or_default();
+                    self.tell_audit(domain, DomainChange::ExceptionTakenBack, what, actor);
                 }
                 Ok(())
             }
@@ -115,6 +135,12 @@ impl Answers {
             domain: Box::new(view(&self.domains.memory, domain, self.clock.now())),
         })
     }
+}
+
+/// An exception as the audit tells it.
+pub(super) fn exception_words(waiver: &Waiver) -> String {
+    let (owner, until, reason) = (&waiver.owner, waiver.until, &waiver.reason);
+    format!("cleartext until {until}, by {owner}: {reason}")
 }
 
 /// The message by which a domain is probed: one to its postmaster, from nobody.

@@ -1,7 +1,7 @@
 //! The running daemon's TLS memory: what feeds it, what asks it, what it tells.
 //!
-//! Owns the way from the spool's sink to the memory, the daily probes, and the lines
-//! and figures about domains that get better or worse. Holds always: the spool's
+//! Owns the way from the spool's sink to the memory, the daily probes, and the lines,
+//! figures and audit events about domains that get better or worse. Holds always: the spool's
 //! thread only hands over; what is learnt is in the table within a second or two,
 //! and at a stop before the tables are closed; a probe is an attempt's own walk,
 //! without the mail. Started by `run`.
@@ -14,18 +14,16 @@ use tokio::task::JoinSet;
 
 use super::domain::{self, TABLE};
 use super::explain::probe_with;
+use super::sink::{Happened, Teller};
 use super::tables::Knowledge;
 use crate::assurance::{Better, Exceptions, PLAIN_LAPSE, Remembers, TlsMemory, Turn};
 use crate::config::Config;
 use crate::delivery::Deliverer;
-use crate::outcome::audit::AuditLog;
 use crate::policy::{Content, Policy, Question};
 use crate::sys::metrics::{Counter, Page};
 use crate::sys::{Clock, MemoryTable, RealDisk};
-use crate::types::{AuditEvent, Domain, EventSink, Foreseen, Foresight, Host, Learnt, Timestamp};
+use crate::types::{Domain, DomainChange, Foreseen, Foresight, Host, Learnt, Timestamp};
 
-/// What was learnt and waits to be taken in, at most; what is more is left out.
-const WAITING: usize = 4096;
 /// Between two writes to the table.
 const SAVE: Duration = Duration::from_secs(1);
 /// Between two looks at who is to be probed, and which exceptions have lapsed.
@@ -39,43 +37,11 @@ const PROBES: usize = 4;
 /// Looks in a day.
 const LOOKS: usize = 24 * 60;
 
-/// Whatever settled events and what was learnt go to.
-pub(super) struct Sink {
-    pub(super) audit: AuditLog,
-    /// `None` where there is no memory to feed (the spool's own commands).
-    pub(super) learnt: Option<mpsc::Sender<Learnt>>,
-}
-
-impl EventSink for Sink {
-    fn begin(&mut self) -> std::io::Result<()> {
-        self.audit.begin()
-    }
-
-    fn append(&mut self, events: &[AuditEvent]) -> std::io::Result<()> {
-        self.audit.append(events)
-    }
-
-    fn learn(&mut self, learnt: Learnt) {
-        if let Some(sender) = &self.learnt {
-            // Full or gone: it is learnt again with the next message.
-            let _ = sender.try_send(learnt);
-        }
-    }
-
-    fn sync(&mut self) -> std::io::Result<()> {
-        self.audit.sync()
-    }
-}
-
-/// The way from the sink to [`Domains::start`].
-pub(super) fn channel() -> (mpsc::Sender<Learnt>, mpsc::Receiver<Learnt>) {
-    mpsc::channel(WAITING)
-}
-
 /// The memory with what is needed to use it; shared by all who do.
 #[derive(Clone)]
 pub(super) struct Domains {
     pub(super) memory: Arc<TlsMemory>,
+    pub(super) audit: Teller,
     clock: Arc<dyn Clock>,
     in_force: Arc<RwLock<InForce>>,
     figures: Arc<Figures>,
@@ -128,11 +94,13 @@ impl Domains {
     pub(super) fn new(
         config: &Config,
         memory: Arc<TlsMemory>,
+        audit: Teller,
         deliverer: Arc<Deliverer>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             memory,
+            audit,
             clock,
             in_force: Arc::new(RwLock::new(InForce::new(config, deliverer))),
             figures: Arc::new(Figures {
@@ -164,7 +132,7 @@ impl Domains {
     /// Takes in what was learnt, and tells what follows.
     pub(super) fn learn(&self, learnt: &Learnt) {
         for turn in self.memory.learn(learnt) {
-            self.tell(&turn);
+            self.tell(&turn, learnt.at);
         }
     }
 
@@ -216,7 +184,7 @@ impl Domains {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, turn: &Turn) {
+    fn tell(&self, turn: &Turn, time: Timestamp) {
         let (way, domain, what) = (turn.way.as_str(), &turn.domain, &turn.what);
         self.figures.turns.count([way]);
         let host = turn.host.as_deref().unwrap_or("all");
@@ -225,6 +193,17 @@ impl Domains {
             Better::Better => tracing::info!("{line}"),
             Better::Worse => tracing::warn!("{line}"),
         }
+        self.audit.tell(Happened {
+            time,
+            domain,
+            host: turn.host.as_deref(),
+            change: match turn.way {
+                Better::Better => DomainChange::Better,
+                Better::Worse => DomainChange::Worse,
+            },
+            what: what.clone(),
+            actor: None,
+        });
     }
 
     async fn take_in(self, mut learnt: mpsc::Receiver<Learnt>, mut stopped: oneshot::Receiver<()>) {
@@ -259,6 +238,14 @@ impl Domains {
         match lapsing.await {
             Ok(Ok(lapsed)) => {
                 for waiver in lapsed {
+                    self.audit.tell(Happened {
+                        time: now,
+                        domain: &waiver.domain,
+                        host: None,
+                        change: DomainChange::ExceptionLapsed,
+                        what: domain::exception_words(&waiver),
+                        actor: None,
+                    });
                     let (domain, owner, until) = (waiver.domain, waiver.owner, waiver.until);
                     tracing::warn!("exception lapsed: domain={domain} by={owner} until={until}");
                 }

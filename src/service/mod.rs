@@ -33,6 +33,7 @@ mod probe;
 mod reload;
 mod run;
 mod signals;
+mod sink;
 mod spool;
 mod stats;
 mod sts;
@@ -40,7 +41,7 @@ mod sts_story;
 mod tables;
 mod test;
 
-pub use crate::outcome::audit::{CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
+pub use crate::outcome::audit::{AuditKind, CSV_HEADER as AUDIT_CSV_HEADER, Link as AuditLink};
 pub use crate::spool::{
     Checked as SpoolChecked, ImportedMessage, Rotated as RotatedKey, Taken as ImportTaken,
 };

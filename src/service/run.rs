@@ -4,17 +4,18 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answers;
 use super::export::Exports;
-use super::learning::{self, Domains, Sink};
+use super::learning::{self, Domains};
 use super::logging::LogControl;
 use super::metrics::Monitor;
 use super::observe::Observing;
 use super::reload::{Reloader, Reloads};
 use super::signals::{self, Signals, Told};
+use super::sink::{self, Sink, Ways};
 use super::tables::Knowledge;
 use super::test::Tests;
 use super::{
@@ -31,7 +32,6 @@ use crate::protect::Protector;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, Entropy, RealDisk, SystemClock, SystemEntropy, TcpDialler};
-use crate::types::Learnt;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -58,8 +58,8 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     make_folder(&config.data_dir)?;
-    let (learnt_to, learnt) = learning::channel();
-    let (journal, fresh) = open_spool(&config, learnt_to).await?;
+    let (ways, learnt, teller) = sink::ways(entropy.clone());
+    let (journal, fresh) = open_spool(&config, ways).await?;
     let knowledge = Knowledge::open(&config).await;
     let store: Arc<dyn Store> = journal.clone();
 
@@ -71,7 +71,13 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let memory = learning::memory(&config, &knowledge).await;
     let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
     let deliverer = Arc::new(deliverer.remembering(memory.clone()));
-    let domains = Domains::new(&config, memory, Arc::clone(&deliverer), clock.clone());
+    let domains = Domains::new(
+        &config,
+        memory,
+        teller,
+        Arc::clone(&deliverer),
+        clock.clone(),
+    );
     let learning = domains.start(learnt);
     let outcome = Arc::new(Outcome::new(
         config.outcome.clone(),
@@ -231,10 +237,10 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), ServeError> {
 /// Opens the spool and tells what it found.
 async fn open_spool(
     config: &Config,
-    learnt: mpsc::Sender<Learnt>,
+    ways: Ways,
 ) -> Result<(Arc<JournalStore>, FreshReceiver), ServeError> {
     let config = config.clone();
-    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(learnt)));
+    let opening = tokio::task::spawn_blocking(move || open_journal(&config, Some(ways)));
     let (store, fresh, opened) = opening
         .await
         .map_err(|e| ServeError::Runtime(std::io::Error::other(e)))??;
@@ -249,7 +255,7 @@ async fn open_spool(
 /// [`ServeError::Audit`] or [`ServeError::Spool`].
 pub(super) fn open_journal(
     config: &Config,
-    learnt: Option<mpsc::Sender<Learnt>>,
+    ways: Option<Ways>,
 ) -> Result<(Arc<JournalStore>, FreshReceiver, Opened), ServeError> {
     let audit = AuditLog::open(
         Arc::new(RealDisk),
@@ -262,7 +268,7 @@ pub(super) fn open_journal(
         Arc::new(RealDisk),
         Arc::new(SystemClock),
         Arc::new(SystemEntropy::default()),
-        Box::new(Sink { audit, learnt }),
+        Box::new(Sink::new(audit, ways)),
     )?)
 }
 

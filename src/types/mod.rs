@@ -9,6 +9,7 @@
 pub mod address;
 pub mod body;
 pub mod content;
+pub mod domain_event;
 pub mod envelope;
 pub mod evidence;
 pub mod hand;
@@ -31,6 +32,7 @@ pub mod would;
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
 pub use content::{ContentFacts, HeaderEdits, Wanted};
+pub use domain_event::{DomainChange, DomainEvent};
 pub use envelope::{
     BodyType, Envelope, Message, MessageFacts, Origin, OwnMailKind, Principal, Protocol, Source,
 };

@@ -107,6 +107,15 @@ pub trait EventSink: Send {
     /// What the disk says; the events are then handed over again later.
     fn append(&mut self, events: &[AuditEvent]) -> std::io::Result<()>;
 
+    /// Takes in what has come to it by other ways than the spool, and makes it
+    /// durable. Called twice a second, also where nothing was settled.
+    ///
+    /// # Errors
+    /// What the disk says; it is tried again with the next call.
+    fn tend(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// Takes what was learnt; once, and not again after a crash. Must not block.
     fn learn(&mut self, _learnt: Learnt) {}
 

@@ -3,7 +3,8 @@
 //! Every test has a daemon of its own, on a folder, ports and loopback addresses of its own, and
 //! knows of it only the command line, the configuration and the wire. No foreign software is
 //! needed, but for `order.rs` and `sandbox.rs`, which run the daemon under strace, `service.rs`,
-//! where Python plays systemd, and `prometheus.rs`; tests/run fetches these.
+//! where Python plays systemd, `prometheus.rs`, and `protect.rs`, where gpg and openssl play the
+//! recipients; tests/run fetches these.
 //!
 //! | file | shows |
 //! | --- | --- |
@@ -30,6 +31,8 @@
 //! | `prometheus.rs` | that Prometheus takes metrics, rules and the dashboard's queries |
 //! | `probe.rs` | what `explain --probe` says of far sides, and that none hears of mail |
 //! | `foretold.rs` | that what `explain --probe` foretells is what a delivery does |
+//! | `protect.rs` | that `pgp` and `smime` give each recipient what they alone can read |
+//! | `refusals.rs` | that a key which can't be used never leads to clear text, and says why |
 //! | `metrics.rs` | what monitoring sees, and that it is right |
 //! | `service.rs`, `sandbox.rs` | the service manager's part: notices, sockets handed over, credentials; and its fences |
 //! | `secrets.rs` | that no content and no password is found in files and logs |
@@ -61,7 +64,9 @@ mod operator;
 mod order;
 mod probe;
 mod prometheus;
+mod protect;
 mod queue_hand;
+mod refusals;
 mod relay;
 mod reload;
 mod sandbox;
@@ -71,6 +76,8 @@ mod smuggling;
 mod spool;
 mod sts;
 mod submit;
+#[path = "../protect_support/mod.rs"]
+mod support;
 mod test_message;
 mod transcript;
 mod undeliverable;

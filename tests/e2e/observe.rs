@@ -186,7 +186,10 @@ fn the_sum_is_right(world: &World) {
     let text = world.daemon.run_ok(&["audit", "list", "--would", "drop"]);
     assert!(text.contains("would=drop would_reason=no-"), "{text}");
     let csv = world.daemon.run_ok(&["audit", "export", "--format", "csv"]);
-    assert!(csv.contains(",drop,no-starttls,,,\r\n"), "{csv}");
+    assert!(
+        csv.contains(",drop,no-starttls,,,,,,,,,,recipient,,,,,\r\n"),
+        "{csv}"
+    );
 }
 
 /// The new field is under the chain's hashes like any other; both verifiers say so.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod programs;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 

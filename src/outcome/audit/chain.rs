@@ -1,6 +1,6 @@
 //! The chain: how each line of the audit vouches for the one before.
 //!
-//! Owns the form of both kinds of line. An event's is its [`Record`] with `prev`
+//! Owns the form of both kinds of line. An event's is its record with `prev`
 //! in front; a day's last is its head, which says how many events the day has and
 //! is signed. Holds always: `prev` is the SHA-256 over the exact octets of the
 //! line before, its line end included, over all files in the order of their days
@@ -15,7 +15,7 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{AuditKey, Record};
+use super::AuditKey;
 
 /// Octets of `{"prev":"…",`, behind which a line shows its kind.
 const PREV_LEN: usize = 75;
@@ -111,7 +111,7 @@ pub(super) struct SignedHead {
 }
 
 /// An event's line, with its end.
-pub(super) fn event_line(prev: Link, record: &Record) -> io::Result<Vec<u8>> {
+pub(super) fn event_line(prev: Link, record: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = format!("{{\"prev\":\"{prev}\",").into_bytes();
     let record = serde_json::to_vec(record)?;
     line.extend_from_slice(record.strip_prefix(b"{").unwrap_or(&record));

@@ -6,7 +6,7 @@
 //! one that begins with `'` itself, so that taking one `'` off gives every value
 //! back. Called for `postern audit export`.
 
-use super::Record;
+use super::{AuditLine, DomainRecord, Record};
 
 /// The first line, with its end.
 pub const CSV_HEADER: &str = "time,id,event,sender,recipient,state,method,reason,\
@@ -14,18 +14,44 @@ tls_version,tls_cipher,tls_group,authenticated_by,certificate_sha256,certificate
 certificate_not_after,remote,reply,rule,configuration,required,achieved,passed_over,\
 would,would_reason,sts_mode,sts_id,sts_finding,\
 content_by,content_certificate,content_keys,content_cipher,content_signed_by,\
-content_trust\r\n";
+content_trust,kind,actor,domain,host,change,what\r\n";
 
-/// A record's line, with its end. What is absent is empty; lists are joined by
-/// spaces.
+/// Columns before `kind`, which are a recipient's.
+const RECIPIENT_COLUMNS: usize = 33;
+
+/// A line's row, with its end. What is absent is empty; lists are joined by spaces.
 #[must_use]
-pub fn csv_row(record: &Record) -> String {
+pub fn csv_row(line: &AuditLine) -> String {
+    let cells = match line {
+        AuditLine::Recipient(record) => recipient_cells(record),
+        AuditLine::Domain(record) => domain_cells(record),
+    };
+    let cells: Vec<String> = cells.into_iter().map(cell).collect();
+    cells.join(",") + "\r\n"
+}
+
+fn domain_cells(record: &DomainRecord) -> Vec<String> {
+    let mut cells = vec![String::new(); RECIPIENT_COLUMNS];
+    cells[0].clone_from(&record.time);
+    cells[2].clone_from(&record.event);
+    cells.extend([
+        "domain".to_owned(),
+        text(record.actor.as_ref()),
+        record.domain.clone(),
+        text(record.host.as_ref()),
+        record.change.to_string(),
+        record.what.clone(),
+    ]);
+    cells
+}
+
+fn recipient_cells(record: &Record) -> Vec<String> {
     let tls = record.tls.as_ref();
     let content = record.content.as_ref();
     let certificate = tls.and_then(|tls| tls.certificate.as_ref());
     let passed_over = record.passed_over.iter();
     let passed_over = passed_over.map(|passed| format!("{}:{}", passed.method, passed.reason));
-    let cells = [
+    vec![
         record.time.clone(),
         record.id.clone(),
         record.event.clone(),
@@ -59,9 +85,13 @@ pub fn csv_row(record: &Record) -> String {
         text(content.and_then(|content| content.cipher.as_ref())),
         text(content.and_then(|content| content.signed_by.as_ref())),
         text(content.and_then(|content| content.trust)),
-    ];
-    let cells: Vec<String> = cells.into_iter().map(cell).collect();
-    cells.join(",") + "\r\n"
+        "recipient".to_owned(),
+        text(record.actor.as_ref()),
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+    ]
 }
 
 fn text(value: Option<impl ToString>) -> String {

@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chain::{self, Link, Removed, SignedHead};
+use super::entry::Entry;
 use super::files;
 use super::seen::Seen;
 use super::tail::{Before, Tail};
 use super::{AuditKey, KeyError};
 use crate::outcome::Settings;
 use crate::sys::{Clock, Disk, Entropy};
-use crate::types::{AuditEvent, EventSink};
+use crate::types::{AuditEvent, DomainEvent, EventSink};
 
 /// Octets at a file's end in which its head is looked for.
 const HEAD_MAX: u64 = 4096;
@@ -92,6 +93,23 @@ impl AuditLog {
             tail: None,
             seen: Seen::default(),
         })
+    }
+
+    /// Takes events of domains, as [`EventSink::append`] takes those of recipients.
+    ///
+    /// # Errors
+    /// What the disk says; handed over again, what was written is not written twice.
+    pub fn append_domains(&mut self, events: &[DomainEvent]) -> io::Result<()> {
+        let entries: Vec<_> = events.iter().map(Entry::Domain).collect();
+        self.append_entries(&entries)
+    }
+
+    fn append_entries(&mut self, entries: &[Entry<'_>]) -> io::Result<()> {
+        self.find()?;
+        for run in entries.chunk_by(|a, b| a.time().day() == b.time().day()) {
+            self.append_day(run)?;
+        }
+        Ok(())
     }
 
     /// Finds the newest day's file.
@@ -177,13 +195,13 @@ impl AuditLog {
     }
 
     /// Appends events that happened on the same day.
-    fn append_day(&mut self, run: &[AuditEvent]) -> io::Result<()> {
+    fn append_day(&mut self, run: &[Entry<'_>]) -> io::Result<()> {
         let Some(first) = run.first() else {
             return Ok(());
         };
         let mut new = Vec::new();
         let open = self.tail.as_ref().map(|tail| tail.day.clone());
-        for event in run {
+        for event in run.iter().copied() {
             if self.tail.as_ref().is_some_and(|tail| tail.holds(event)) {
                 continue;
             }
@@ -198,7 +216,7 @@ impl AuditLog {
         if new.is_empty() {
             return Ok(());
         }
-        let day = self.target(first.time.day());
+        let day = self.target(first.time().day());
         self.tail(&day)?.append(&new)
     }
 }
@@ -214,11 +232,8 @@ impl EventSink for AuditLog {
     }
 
     fn append(&mut self, events: &[AuditEvent]) -> io::Result<()> {
-        self.find()?;
-        for run in events.chunk_by(|a, b| a.time.day() == b.time.day()) {
-            self.append_day(run)?;
-        }
-        Ok(())
+        let entries: Vec<_> = events.iter().map(Entry::Recipient).collect();
+        self.append_entries(&entries)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::types::{Course, QueueId, State, Timestamp};
 
-use super::{KeyError, Record, chain, files};
+use super::{AuditLine, KeyError, Record, chain, files};
 
 /// Octets of a line at most; what is longer is broken.
 const LINE_MAX: u64 = 1024 * 1024;
@@ -43,7 +43,7 @@ pub enum AuditError {
     },
 }
 
-/// Which records are wanted; all conditions must hold.
+/// Which lines are wanted; all conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Not older than this.
@@ -58,20 +58,66 @@ pub struct AuditFilter {
     pub id: Option<QueueId>,
     /// That would have come to this.
     pub would: Option<Course>,
+    /// About this domain or a recipient in it, compared without case.
+    pub domain: Option<String>,
+    /// Of this kind.
+    pub kind: Option<AuditKind>,
 }
 
-/// Reads a folder's records, in the order they were written. A folder that is missing has none.
+/// Both kinds of line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditKind {
+    /// What became of a recipient.
+    Recipient,
+    /// What happened to a domain.
+    Domain,
+}
+
+/// Not the word for a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write `recipient` or `domain`")]
+pub struct AuditKindError;
+
+impl std::str::FromStr for AuditKind {
+    type Err = AuditKindError;
+    fn from_str(text: &str) -> Result<Self, AuditKindError> {
+        match text {
+            "recipient" => Ok(Self::Recipient),
+            "domain" => Ok(Self::Domain),
+            _ => Err(AuditKindError),
+        }
+    }
+}
+
+/// Reads a folder's records of recipients, in the order they were written. A folder
+/// that is missing has none.
 ///
 /// # Errors
 /// [`AuditError::Io`] if the folder can't be read.
-pub fn read(folder: &Path, filter: &AuditFilter) -> Result<Records, AuditError> {
+pub fn read(
+    folder: &Path,
+    filter: &AuditFilter,
+) -> Result<impl Iterator<Item = Result<Record, AuditError>> + use<>, AuditError> {
+    let lines = read_lines(folder, filter)?;
+    Ok(lines.filter_map(|line| match line {
+        Ok(AuditLine::Recipient(record)) => Some(Ok(*record)),
+        Ok(AuditLine::Domain(_)) => None,
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+/// Reads a folder's lines of both kinds, in the order they were written.
+///
+/// # Errors
+/// [`AuditError::Io`] if the folder can't be read.
+pub fn read_lines(folder: &Path, filter: &AuditFilter) -> Result<Lines, AuditError> {
     let mut files = day_files(folder)?;
     // No event stands in a file of before its own day.
     let first = filter.since.map(Timestamp::day);
     files.retain(|path| files::day_of(path) >= first.as_deref());
     // Popped from the end, so the oldest last.
     files.reverse();
-    Ok(Records {
+    Ok(Lines {
         filter: filter.clone(),
         files,
         open: None,
@@ -99,16 +145,16 @@ pub(super) fn day_files(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
     Ok(files)
 }
 
-/// The records of an audit, one after the other.
+/// The lines of an audit, one after the other.
 #[derive(Debug)]
-pub struct Records {
+pub struct Lines {
     filter: AuditFilter,
     files: Vec<PathBuf>,
-    open: Option<Lines>,
+    open: Option<FileLines>,
 }
 
-impl Iterator for Records {
-    type Item = Result<Record, AuditError>;
+impl Iterator for Lines {
+    type Item = Result<AuditLine, AuditError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -117,7 +163,7 @@ impl Iterator for Records {
                 match File::open(&path) {
                     Ok(file) => {
                         let is_newest = self.files.is_empty();
-                        self.open = Some(Lines::new(path, file, is_newest));
+                        self.open = Some(FileLines::new(path, file, is_newest));
                     }
                     Err(cause) => return Some(Err(AuditError::Io { path, cause })),
                 }
@@ -125,7 +171,7 @@ impl Iterator for Records {
             };
             match lines.next() {
                 None => self.open = None,
-                Some(Ok(record)) if !self.filter.admits(&record) => {}
+                Some(Ok(line)) if !self.filter.admits(&line) => {}
                 Some(Err(AuditError::Io { path, cause })) => {
                     self.open = None;
                     return Some(Err(AuditError::Io { path, cause }));
@@ -137,30 +183,53 @@ impl Iterator for Records {
 }
 
 impl AuditFilter {
-    fn admits(&self, record: &Record) -> bool {
-        let time = || record.time.parse::<Timestamp>().ok();
-        self.state.is_none_or(|state| record.state == state)
+    fn admits(&self, line: &AuditLine) -> bool {
+        let time = || line.time().parse::<Timestamp>().ok();
+        let is_wanted = match line {
+            AuditLine::Recipient(record) => self.admits_recipient(record),
+            AuditLine::Domain(record) => {
+                let only_recipients = self.state.is_some()
+                    || self.id.is_some()
+                    || self.would.is_some()
+                    || self.recipient.is_some()
+                    || self.kind == Some(AuditKind::Recipient);
+                !only_recipients && self.is_domain(&record.domain)
+            }
+        };
+        is_wanted
+            && self.since.is_none_or(|since| time() >= Some(since))
+            && (self.until).is_none_or(|until| time().is_some_and(|time| time < until))
+    }
+
+    fn admits_recipient(&self, record: &Record) -> bool {
+        let domain = || record.recipient.rsplit('@').next().unwrap_or_default();
+        self.kind != Some(AuditKind::Domain)
+            && self.is_domain(domain())
+            && self.state.is_none_or(|state| record.state == state)
             && self.id.is_none_or(|id| record.id == id.to_string())
             && (self.would).is_none_or(|course| record.would.map(|w| w.method) == Some(course))
             && self
                 .recipient
                 .as_ref()
                 .is_none_or(|recipient| record.recipient.eq_ignore_ascii_case(recipient))
-            && self.since.is_none_or(|since| time() >= Some(since))
-            && (self.until).is_none_or(|until| time().is_some_and(|time| time < until))
+    }
+
+    fn is_domain(&self, domain: &str) -> bool {
+        let wanted = self.domain.as_ref();
+        wanted.is_none_or(|wanted| domain.eq_ignore_ascii_case(wanted))
     }
 }
 
 /// One file's lines.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct FileLines {
     path: PathBuf,
     reader: BufReader<File>,
     number: u64,
     is_newest: bool,
 }
 
-impl Lines {
+impl FileLines {
     pub(super) fn new(path: PathBuf, file: File, is_newest: bool) -> Self {
         Self {
             path,
@@ -170,7 +239,7 @@ impl Lines {
         }
     }
 
-    fn next(&mut self) -> Option<Result<Record, AuditError>> {
+    fn next(&mut self) -> Option<Result<AuditLine, AuditError>> {
         let line = loop {
             match self.next_line() {
                 Ok(line) if line.is_empty() => return None,
@@ -179,10 +248,10 @@ impl Lines {
                 Err(error) => return Some(Err(error)),
             }
         };
-        match serde_json::from_slice(&line) {
-            Ok(record) => Some(Ok(record)),
-            Err(_) if self.is_newest && !line.ends_with(b"\n") => None,
-            Err(_) => Some(Err(AuditError::Broken {
+        match AuditLine::parse(&line) {
+            Some(line) => Some(Ok(line)),
+            None if self.is_newest && !line.ends_with(b"\n") => None,
+            None => Some(Err(AuditError::Broken {
                 path: self.path.clone(),
                 line: self.number,
             })),

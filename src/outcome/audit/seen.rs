@@ -10,9 +10,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::entry::Entry;
 use super::files::{self, Ids, Mark};
 use crate::sys::Disk;
-use crate::types::AuditEvent;
 
 /// Days whose ids are remembered.
 const DAYS_MAX: usize = 2;
@@ -40,18 +40,18 @@ impl Seen {
         &mut self,
         disk: &dyn Disk,
         folder: &Path,
-        event: &AuditEvent,
+        event: Entry<'_>,
         open: &str,
     ) -> io::Result<bool> {
-        let day = event.time.day();
+        let day = event.time().day();
         if day.as_str() >= open {
             return Ok(false);
         }
-        if self.day(disk, folder, &day)?.contains(&event.event) {
+        if self.day(disk, folder, &day)?.contains(&event.event()) {
             return Ok(true);
         }
         self.search(disk, folder, &day, open)?;
-        Ok(self.late.contains(&event.event))
+        Ok(self.late.contains(&event.event()))
     }
 
     /// The ids of a day's file; none if there is no such file.

@@ -9,11 +9,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::AuditKey;
 use super::chain::{self, Head, Link, Removed, SignedHead};
+use super::entry::Entry;
 use super::files::{self, Ids};
-use super::{AuditKey, Record};
 use crate::sys::{Disk, DiskFile};
-use crate::types::AuditEvent;
 
 /// Octets that may wait for a sync that fails; then events are refused, so that
 /// they wait in the journal.
@@ -138,8 +138,8 @@ impl Tail {
         self.head.is_some()
     }
 
-    pub(super) fn holds(&self, event: &AuditEvent) -> bool {
-        self.ids.contains(&event.event)
+    pub(super) fn holds(&self, event: Entry<'_>) -> bool {
+        self.ids.contains(&event.event())
     }
 
     /// What was removed, as far as this day knows.
@@ -164,14 +164,14 @@ impl Tail {
     }
 
     /// Writes events in one piece, each once.
-    pub(super) fn append(&mut self, events: &[&AuditEvent]) -> io::Result<()> {
+    pub(super) fn append(&mut self, events: &[Entry<'_>]) -> io::Result<()> {
         if self.doubtful || self.pending.len() > PENDING_MAX {
             return Err(io::Error::other("the audit can't be made durable"));
         }
         let (mut lines, mut new, mut link) = (Vec::new(), Ids::new(), self.link);
         for event in events {
-            if new.insert(event.event) {
-                let line = chain::event_line(link, &Record::from(*event))?;
+            if new.insert(event.event()) {
+                let line = event.line(link)?;
                 link = Link::of(&line);
                 lines.extend_from_slice(&line);
             }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::chain::{self, Link, Removed, SignedHead};
-use super::read::{self, Lines};
-use super::{AuditError, PublicKey, Record, files};
+use super::read::{self, FileLines};
+use super::{AuditError, AuditLine, PublicKey, files};
 use crate::sys::RealDisk;
 
 /// Breaks told at most; then verifying stops.
@@ -131,7 +131,7 @@ impl Walk {
             return Ok(());
         };
         let mut lines = match File::open(path) {
-            Ok(file) => Lines::new(path.clone(), file, is_newest),
+            Ok(file) => FileLines::new(path.clone(), file, is_newest),
             // Removed by the policy meanwhile; if not, the next file tells.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(cause) => {
@@ -181,7 +181,7 @@ impl Walk {
             return;
         }
         current.events += 1;
-        let is_record = serde_json::from_slice::<Record>(line).is_ok();
+        let is_record = AuditLine::parse(line).is_some();
         if !is_record && chain::prev_of(line).is_some() {
             self.note(current, "is not an audit record");
         }

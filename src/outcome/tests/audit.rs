@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::audit_folder::{event, everything, open, records, start};
-use crate::outcome::audit::{AuditError, AuditFilter, CSV_HEADER, Record, csv_row, read};
+use crate::outcome::audit::{
+    AuditError, AuditFilter, AuditLine, CSV_HEADER, Record, csv_row, read,
+};
 use crate::types::{
     AuthenticatedBy, CertificateFacts, ContentProof, Course, EncryptedBy, EventSink, Evidence,
     Method, Reason, Remote, State, StsFacts, StsMode, StsSource, TlsFacts, TlsLevel, Trust, Would,
@@ -265,12 +267,13 @@ fn csv_is_quoted_and_no_formula() {
         method: Course::Drop,
         reason: Some(Reason::NoStarttls),
     });
-    let row = csv_row(&Record::from(&event));
+    let line = AuditLine::Recipient(Box::new(Record::from(&event)));
+    let row = csv_row(&line);
     let (id, name) = (event.id, event.event);
     let wanted = format!(
         "2026-11-22T08:00:00.000Z,{id},{name},'=cmd|'/c calc'!A1@x.example,''q@x.example,\
          delivered,tls,,,,,,,,,,\"250 \"\"a\"\", b\r\nc\",,,,,\
-         tls:no-starttls cleartext:blocked,drop,no-starttls,,,,,,,,,\r\n"
+         tls:no-starttls cleartext:blocked,drop,no-starttls,,,,,,,,,,recipient,,,,,\r\n"
     );
     assert_eq!(row, wanted);
     let columns = CSV_HEADER.matches(',').count();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
+use super::audit_domain::turn;
 use super::audit_folder::{
     Hands, broken, day_files, event, everything, open, open_on, open_with, settings_of,
 };
@@ -16,6 +17,8 @@ use crate::types::EventSink;
 enum Step {
     /// Hands over events, from one and so many.
     Append(u8, u8),
+    /// Hands over what happened to a domain, on a day of November.
+    Domain(u8, u8),
     Sync,
     /// Opens anew, as after a crash that tore so many octets off the open end,
     /// on a day of November; the clock may have been set back.
@@ -25,6 +28,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0u8..40, 1u8..8).prop_map(|(from, many)| Step::Append(from, many)),
+        (0u8..40, 22u8..25).prop_map(|(n, day)| Step::Domain(n, day)),
         Just(Step::Sync),
         (0u16..800, 22u8..28).prop_map(|(torn, day)| Step::Reopen(torn, day)),
     ]
@@ -43,6 +47,10 @@ proptest! {
                 Step::Append(from, many) => {
                     let events: Vec<_> = (from..from + many).map(event).collect();
                     log.append(&events).unwrap();
+                }
+                Step::Domain(n, day) => {
+                    let time = format!("2026-11-{day}T08:00:00Z");
+                    log.append_domains(&[turn(n, "x.example", &time)]).unwrap();
                 }
                 Step::Sync => log.sync().unwrap(),
                 Step::Reopen(torn, day) => {

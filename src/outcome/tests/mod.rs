@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_chain;
+mod audit_domain;
 mod audit_folder;
 mod audit_writing;
 mod dsn;

@@ -51,6 +51,13 @@ impl Events {
         }
     }
 
+    /// Lets the sink take in what did not come from the journal.
+    pub(super) fn tend(&mut self) {
+        if let Err(error) = self.sink.tend() {
+            tracing::error!(%error, "the audit could not be written; tried again");
+        }
+    }
+
     /// Hands over what was learnt.
     pub(super) fn learn(&mut self, learnt: Learnt) {
         self.sink.learn(learnt);

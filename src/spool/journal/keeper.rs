@@ -61,6 +61,7 @@ impl Keeper {
     /// One round; says whether there is more to do at once. Blocks.
     pub(super) fn round(&mut self) -> bool {
         self.wake_committer();
+        self.core.events().tend();
         if let Err(error) = self.move_checkpoint() {
             tracing::error!(%error, "the spool's checkpoint could not be moved");
         }
@@ -78,6 +79,7 @@ impl Keeper {
     /// # Errors
     /// What the disk says; then the next opening looks closer.
     pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.core.events().tend();
         self.move_checkpoint()?;
         // The segments removed since then are changes too, and no record tells them.
         if !self.core.health().needs_rebuild {
