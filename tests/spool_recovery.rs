@@ -633,6 +633,38 @@ async fn old_segments_are_compacted_and_removed() {
     assert_eq!(stored.recipients[0].state, State::Delivered);
 }
 
+/// An empty spool gives its room back, also that of a segment that is not full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_spool_takes_next_to_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).store;
+    let octets = pattern(900_000);
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(accept(&*store, &["a@x.example"], &octets).await.unwrap().id);
+    }
+    store.maintain().await;
+    assert!(store.stats().await.unwrap().disk > 25 << 20);
+    let (last, others) = ids.split_last().unwrap();
+    for id in others {
+        let done = vec![change(0, State::Delivered, None)];
+        store.settle(settlement(*id, done)).await.unwrap();
+    }
+    store.maintain().await;
+    assert_eq!(segments(folder.path()).len(), 1, "one still waits in it");
+    let done = vec![change(0, State::Delivered, None)];
+    store.settle(settlement(*last, done)).await.unwrap();
+    for _ in 0..2 {
+        store.maintain().await;
+    }
+    assert!(store.stats().await.unwrap().disk < 1 << 20);
+    let id = accept(&*store, &["a@x.example"], b"and goes on")
+        .await
+        .unwrap()
+        .id;
+    check(&*store, &[(id, b"and goes on".to_vec())]).await;
+}
+
 /// A settlement outlives the record it settles, whichever segment could go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settlements_outlive_what_they_settle() {

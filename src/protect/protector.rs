@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::discovery::{Discover, Sought};
 use super::keys::{Chosen, KeyStore, Kind, NoKey, StoreError, Terms, UsableKey};
 use super::smime::Authorities;
 use super::{ProtectError, Protected, Settings, openpgp, smime};
@@ -79,6 +80,7 @@ pub struct OwnKeyError {
 pub struct Protector {
     store: Arc<KeyStore>,
     own: Arc<Own>,
+    finder: Option<Arc<dyn Discover>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     places: Semaphore,
@@ -117,10 +119,18 @@ impl Protector {
         Ok(Self {
             store,
             own: Arc::new(Own::read(settings)?),
+            finder: None,
             clock,
             entropy,
             places: Semaphore::new(MEMORY as usize),
         })
+    }
+
+    /// The same, looking for OpenPGP keys that nobody has added by hand.
+    #[must_use]
+    pub fn finding(mut self, finder: Arc<dyn Discover>) -> Self {
+        self.finder = Some(finder);
+        self
     }
 
     /// Whether the organisation's own keys can sign now.
@@ -195,7 +205,8 @@ impl Protector {
             .choose(recipient, kind(method), &terms))
     }
 
-    /// The key to use for a recipient now.
+    /// The key to use for a recipient now. Looks for one where none was added by hand,
+    /// which may take a minute.
     ///
     /// # Errors
     /// [`Hindrance`].
@@ -205,8 +216,24 @@ impl Protector {
         recipient: &Mailbox,
         least: Trust,
     ) -> Result<Chosen, Hindrance> {
-        let chosen = self.known(method, recipient, least).await?;
-        chosen.map_err(|no| Hindrance::No(no.reason()))
+        let known = self.known(method, recipient, least).await?;
+        let finder = self.finder.as_ref().filter(|_| method == Method::Pgp);
+        let by_hand = matches!(&known, Ok(chosen) if chosen.trust == Trust::Manual);
+        let Some(finder) = finder.filter(|_| !by_hand) else {
+            return known.map_err(|no| Hindrance::No(no.reason()));
+        };
+        match (finder.look_up(recipient).await, known) {
+            (Sought::Looked, _) => {
+                let found = self.known(method, recipient, least).await?;
+                found.map_err(|no| Hindrance::No(no.reason()))
+            }
+            // What is known is as good as it was.
+            (Sought::Failed(_), Ok(chosen)) => Ok(chosen),
+            (Sought::Failed(_), Err(no)) => Err(match no.refused.is_empty() {
+                true => Hindrance::Unknown(Reason::KeyLookup),
+                false => Hindrance::WasKnown(Reason::KeyLookup),
+            }),
+        }
     }
 
     /// A copy of a message that the owner of `key` alone can read. Waits for its turn.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::domain::AsTold;
 use super::probe::ProbeStory;
-use super::run::deliverer;
+use super::run::{Keyring, deliverer};
 use super::sts;
 use super::sts_story::StsStory;
 use crate::assurance::Published;
@@ -22,7 +22,7 @@ use crate::message::content_facts;
 use crate::policy::{Content, Question, Trial};
 use crate::types::units::print_duration;
 use crate::types::{
-    ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required,
+    ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required, Trust,
 };
 
 /// The message in question.
@@ -113,6 +113,8 @@ struct KeyStory {
     reason: Option<&'static str>,
     /// Each key that is known and can't be used, with why.
     refused: Vec<RefusedKey>,
+    /// Whether a delivery looks at the domain's key directory too.
+    looked_up: bool,
 }
 
 /// A key that can't be used.
@@ -165,7 +167,7 @@ pub fn explain(
         let kept = kept.as_ref().map(Option::as_deref);
         let cache = sts::cache_knowing(config, domain, kept);
         let (sts, known) = cache.map_err(|e| e.to_string())?;
-        let deliverer = deliverer(config).map_err(|e| e.to_string())?;
+        let deliverer = deliverer(config, &Keyring::known(config)).map_err(|e| e.to_string())?;
         let mut deliverer = deliverer.holding_to(sts);
         if let (Some(view), Some(domain)) = (told, domain) {
             deliverer = deliverer.remembering(Arc::new(AsTold::of(domain, view)));
@@ -173,9 +175,11 @@ pub fn explain(
         let question = case.question();
         if !probe {
             let explanation = deliverer.explain(question).await;
-            return Ok(Story::new(&case.recipient, explanation, known));
+            let story = Story::new(&case.recipient, explanation, known);
+            return Ok(story.with_discovery(config));
         }
-        Ok(probe_with(&deliverer, case, known).await?.0)
+        let (story, _) = probe_with(&deliverer, case, known).await?;
+        Ok(story.with_discovery(config))
     })
 }
 
@@ -230,6 +234,18 @@ impl Story {
     pub fn would_be_delivered(&self) -> Option<bool> {
         let probe = self.probe.as_ref();
         probe.map(|probe| probe.outcome == "delivered")
+    }
+
+    /// Says where a delivery looks keys up, which `explain` does not.
+    fn with_discovery(mut self, config: &Config) -> Self {
+        for method in &mut self.methods {
+            if let Some(key) = &mut method.key {
+                let by_hand = key.trust == Some(Trust::Manual.as_str());
+                key.looked_up =
+                    config.keys.wkd && !by_hand && method.method == Method::Pgp.as_str();
+            }
+        }
+        self
     }
 
     fn new(recipient: &Mailbox, explanation: Explanation, known: bool) -> Self {
@@ -320,6 +336,7 @@ fn key_story(key: &KeyKnown) -> KeyStory {
         trust: None,
         reason: None,
         refused: Vec::new(),
+        looked_up: false,
     };
     match key {
         KeyKnown::Usable { fingerprint, trust } => KeyStory {
@@ -406,6 +423,9 @@ impl fmt::Display for KeyStory {
         }
         for refused in &self.refused {
             write!(f, "; {}: {}", refused.fingerprint, refused.reason)?;
+        }
+        if self.looked_up {
+            write!(f, " (a delivery also asks the domain's key directory)")?;
         }
         Ok(())
     }

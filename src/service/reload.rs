@@ -20,7 +20,7 @@ use crate::sys::metrics::{Counter, Page};
 use super::learning::Domains;
 use super::logging::LogControl;
 use super::observe::Observing;
-use super::run::deliverer;
+use super::run::{Keyring, deliverer};
 use super::test::Tests;
 use super::{files, inspect, sts};
 
@@ -36,6 +36,7 @@ pub(super) struct Reloader {
     pub(super) log: LogControl,
     pub(super) sts: Arc<Cache>,
     pub(super) finder: Arc<Finder>,
+    pub(super) ring: Keyring,
     pub(super) domains: Domains,
 }
 
@@ -139,7 +140,7 @@ impl Reloader {
             return Err(faults);
         }
         let sources = sts::sources(&config).map_err(|e| vec![e.to_string()])?;
-        let deliver = deliverer(&config).map_err(|e| vec![e.to_string()])?;
+        let deliver = deliverer(&config, &self.ring).map_err(|e| vec![e.to_string()])?;
         let deliver = deliver.holding_to(Arc::clone(&self.sts));
         let deliver = Arc::new(deliver.remembering(self.domains.as_memory()));
         let outcome = self.outcome.renewed(config.outcome.clone());

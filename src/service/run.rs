@@ -29,6 +29,8 @@ use crate::outcome::Outcome;
 use crate::outcome::audit::AuditLog;
 use crate::policy::Policy;
 use crate::protect::Protector;
+use crate::protect::discovery::Discover;
+use crate::protect::keys::KeyStore;
 use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, Entropy, RealDisk, SystemClock, SystemEntropy, TcpDialler};
@@ -69,7 +71,11 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
     let table = knowledge.table(discovery::TABLE);
     let finder = discovery::open(&config, table, Arc::clone(&keys)).await?;
     let memory = learning::memory(&config, &knowledge).await;
-    let deliverer = deliverer(&config)?.holding_to(Arc::clone(&sts));
+    let ring = Keyring {
+        store: Arc::clone(&keys),
+        finder: Some(Arc::clone(&finder) as Arc<dyn Discover>),
+    };
+    let deliverer = deliverer(&config, &ring)?.holding_to(Arc::clone(&sts));
     let deliverer = Arc::new(deliverer.remembering(memory.clone()));
     let domains = Domains::new(
         &config,
@@ -159,6 +165,7 @@ async fn run(config: Config, log: LogControl, handed: Vec<TcpListener>) -> Resul
         log,
         sts,
         finder,
+        ring,
         domains,
     };
     until_stopped(&mut signals, &mut reloader).await;
@@ -190,7 +197,7 @@ async fn until_stopped(signals: &mut Signals, reloader: &mut Reloader) {
 
 /// Delivery with the real ports: what the daemon delivers with is what `explain`
 /// explains with. What domains publish is put in by the caller.
-pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
+pub(super) fn deliverer(config: &Config, ring: &Keyring) -> Result<Deliverer, ServeError> {
     let policy = Arc::new(Policy::new(config.policy.clone(), config.hash.clone()));
     let resolver = Arc::new(DnsResolver::new(&config.dns)?);
     let mut settings = config.delivery.clone();
@@ -198,7 +205,7 @@ pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::default());
     let dialler = Arc::new(TcpDialler);
-    let protector = protector(config, clock.clone(), entropy.clone())?;
+    let protector = protector(config, ring, clock.clone(), entropy.clone())?;
     let deliverer = Deliverer::new(settings, policy, resolver, dialler, clock, entropy)?;
     Ok(match protector {
         Some(protector) => deliverer.protecting(protector),
@@ -206,9 +213,26 @@ pub(super) fn deliverer(config: &Config) -> Result<Deliverer, ServeError> {
     })
 }
 
+/// Recipients' keys: those that are known, and who looks for others.
+pub(super) struct Keyring {
+    pub(super) store: Arc<KeyStore>,
+    pub(super) finder: Option<Arc<dyn Discover>>,
+}
+
+impl Keyring {
+    /// What is known, and nobody who looks.
+    pub(super) fn known(config: &Config) -> Self {
+        Self {
+            store: Arc::new(keys::store(config)),
+            finder: None,
+        }
+    }
+}
+
 /// Who encrypts, if a method that does is configured.
 fn protector(
     config: &Config,
+    ring: &Keyring,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Option<Arc<Protector>>, ServeError> {
@@ -216,8 +240,11 @@ fn protector(
     if settings.pgp.is_none() && settings.smime.is_none() {
         return Ok(None);
     }
-    let store = Arc::new(keys::store(config));
-    let protector = Protector::new(settings, store, clock, entropy)?;
+    let protector = Protector::new(settings, Arc::clone(&ring.store), clock, entropy)?;
+    let protector = match &ring.finder {
+        Some(finder) => protector.finding(Arc::clone(finder)),
+        None => protector,
+    };
     Ok(Some(Arc::new(protector)))
 }
 

@@ -13,7 +13,7 @@ use pgp::types::ReasonForRevocation;
 
 use crate::logging::documented;
 use crate::metrics::{get, watched};
-use crate::world::{Plan, World};
+use crate::world::{Plan, SOON, World, letter};
 
 const ANNA: &str = "anna@clinic.example";
 /// `gpg --with-wkd-hash` of it.
@@ -232,4 +232,47 @@ async fn without_a_daemon_and_without_an_advanced_host() {
     let asked = stage.https.asked().len();
     assert_eq!(stage.became().0, "absent off");
     assert_eq!(stage.https.asked().len(), asked);
+}
+
+/// Mail finds the key by itself, and goes on with it when another one is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_to_the_key_that_its_domain_publishes() {
+    let plan = Plan {
+        security: "methods = [\"pgp\", \"bounce\"]",
+        tables: "[pgp]\n[keys]\nrefresh = \"1m\"\n".to_owned(),
+        ..Plan::default()
+    };
+    let stage = Stage::of(World::start(&plan).await);
+    let (old, new) = (key(ANNA, 0), key(ANNA, 90));
+    stage.publish(page(&[&old]));
+    let story = stage.world.daemon.run_ok(&["explain", ANNA]);
+    let wanted = "no key to use (no-key) (a delivery also asks the domain's key directory)";
+    assert!(story.contains(wanted), "{story}");
+    for n in 1..=2 {
+        let text = letter(ANNA, "results", "Quetzal-0815 is positive\r\n");
+        let id = stage.world.send(&[ANNA], text).await;
+        let sent = stage.world.wait_audit(&id, ANNA, "delivered").await;
+        assert_eq!(sent["method"], "pgp");
+        let content = &sent["content"];
+        assert_eq!(content["certificate"], print(&old), "{n}");
+        assert_eq!(content["trust"], "discovered");
+        let got = stage.world.far.wait_messages(n, SOON).await;
+        let text = got[n - 1].text();
+        assert!(
+            text.contains("BEGIN PGP MESSAGE") && !text.contains("Quetzal"),
+            "{text}"
+        );
+        // Another one there: it is held for a person, and the known one stays in use.
+        stage.publish(page(&[&new]));
+        assert_eq!(stage.became().1, ["awaits-approval"]);
+    }
+    // Nobody without a key, and nothing in the clear.
+    let other = "bob@clinic.example";
+    let id = stage
+        .world
+        .send(&[other], letter(other, "results", "Quetzal\r\n"))
+        .await;
+    let bounced = stage.world.wait_audit(&id, other, "bounced").await;
+    assert_eq!(bounced["reason"], "no-key");
+    assert_eq!(stage.world.far.count(), 2);
 }

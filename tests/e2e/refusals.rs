@@ -235,7 +235,7 @@ async fn a_rule_may_ask_for_more_trust() {
     let plan = Plan {
         security: "methods = [\"pgp\", \"bounce\"]",
         tables: format!(
-            "[pgp]\n[[rule]]\nname = \"careful\"\nwhen.sender = \"{SENDER}\"\n\
+            "[pgp]\n[keys]\ndiscovery = []\n[[rule]]\nname = \"careful\"\nwhen.sender = \"{SENDER}\"\n\
              key_trust = \"manual\"\n"
         ),
         ..Plan::default()

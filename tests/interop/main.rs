@@ -22,6 +22,7 @@
 //! | `smarthost.rs` | mail servers that have Postern as their smarthost |
 //! | `refusals.rs` | what they do when Postern says no |
 //! | `page.rs` | the examples of `docs/smarthost.md`, which all these run |
+//! | `protected.rs` | what is encrypted, from swaks over Postfix to gpg, rnp, openssl and NSS |
 //! | `smuggling.rs` | false ends of messages, and what Postfix makes of them |
 //! | `bodies.rs` | what is sent |
 //! | `scan.rs` | what sslscan finds at the listeners |
@@ -46,6 +47,7 @@ mod house;
 mod mailbox;
 mod page;
 mod postfix;
+mod protected;
 mod receivers;
 mod refusals;
 mod scan;
@@ -53,6 +55,8 @@ mod senders;
 mod site;
 mod smarthost;
 mod smuggling;
+#[path = "../protect_support/mod.rs"]
+mod support;
 mod table;
 
 use postern_lab::mta::{exim, opensmtpd, server};

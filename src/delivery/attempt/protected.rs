@@ -72,7 +72,7 @@ impl Deliverer {
                 Way::Nowhere(failure) => return Passed::Nowhere(failure),
                 // What holds for one holds for all: nobody else's copy is made in vain.
                 Way::Later(failure, waiting) => {
-                    self.put_off(turn, board, (failure, waiting)).await;
+                    self.put_off(walk, turn, board, (failure, waiting)).await;
                     break;
                 }
             }
@@ -83,13 +83,14 @@ impl Deliverer {
     /// The hosts answer nobody: who has a key waits, and who has none is passed over.
     async fn put_off(
         &self,
+        walk: &Walk<'_>,
         turn: Turn<'_>,
         board: &mut Board<'_>,
         (failure, waiting): (Failure, Waiting),
     ) {
         for at in board.open() {
             board.only(at);
-            if self.key(turn, board).await.is_ok() {
+            if self.key(walk, turn, board).await.is_ok() {
                 board.turn(turn.method, &turn.leg.required(turn.method, BEST));
                 board.defer(&failure, waiting);
             }
@@ -107,7 +108,7 @@ impl Deliverer {
     ) -> Way {
         let method = turn.method;
         board.turn(method, &turn.leg.required(method, BEST));
-        let key = match self.key(turn, board).await {
+        let key = match self.key(walk, turn, board).await {
             Ok(key) => key,
             Err(failure) => return Way::Over(Some(failure)),
         };
@@ -147,15 +148,26 @@ impl Deliverer {
     ///
     /// # Errors
     /// Why there is none; the board knows what follows.
-    async fn key(&self, turn: Turn<'_>, board: &mut Board<'_>) -> Result<Chosen, Failure> {
+    async fn key(
+        &self,
+        walk: &Walk<'_>,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+    ) -> Result<Chosen, Failure> {
         let mailbox = board.mailboxes(&board.open()).pop();
-        let chosen = match (&self.protector, mailbox) {
-            (Some(protector), Some(mailbox)) => {
-                protector
-                    .key(turn.method, &mailbox, turn.leg.key_trust())
-                    .await
+        let (method, least) = (turn.method, turn.leg.key_trust());
+        let chosen = match (&self.protector, mailbox, walk.errand) {
+            (Some(protector), Some(mailbox), Errand::Deliver(_)) => {
+                let looking = protector.key(method, &mailbox, least);
+                let looked = timeout_at(walk.until, looking).await;
+                looked.unwrap_or(Err(Hindrance::Unknown(Reason::KeyLookup)))
             }
-            _ => Err(Hindrance::No(Reason::NoKey)),
+            // The recipient's domain hears nothing of a probe.
+            (Some(protector), Some(mailbox), Errand::Probe(_)) => {
+                let known = protector.known(method, &mailbox, least).await;
+                known.and_then(|known| known.map_err(|no| Hindrance::No(no.reason())))
+            }
+            (None, ..) | (_, None, _) => Err(Hindrance::No(Reason::NoKey)),
         };
         chosen.map_err(|hindrance| {
             let failure = failure::ours(hindrance.reason(), Stage::Protect);

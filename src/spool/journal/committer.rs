@@ -30,6 +30,8 @@ use super::txn::{Finished, Txn};
 const GROUP_JOBS: usize = 512;
 /// Octets in one group, after which no more are taken.
 const GROUP_OCTETS: usize = 8 << 20;
+/// Octets of a head segment that are worth a new one once nothing in it lives any more.
+const SPENT: u64 = 16 << 20;
 
 /// The thread's state.
 pub(super) struct Committer {
@@ -259,7 +261,25 @@ impl Committer {
             tracing::warn!(%error, "the spool still can't write");
             self.core.health().sick = Some(Arc::new(error));
         }
+        self.leave_spent();
         self.see_room();
+    }
+
+    /// Goes on in a new segment where nothing waits at all: the old one, full or not, then
+    /// goes with the next checkpoint, so that an empty spool takes next to no room.
+    fn leave_spent(&mut self) {
+        let is_spent = {
+            let books = self.core.books();
+            books.live_octets() == 0 && books.pending.is_empty()
+        };
+        let is_well = self.core.health().sick.is_none();
+        if is_well
+            && is_spent
+            && self.head.end() > SPENT
+            && let Err(error) = self.roll()
+        {
+            self.fall_sick(error);
+        }
     }
 
     /// Checks the old head on disk, begins a new one, rebuilds the index if it
