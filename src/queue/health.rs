@@ -113,6 +113,7 @@ mod tests {
             method: None,
             evidence: Evidence::default(),
             waiting: crate::types::Waiting::default(),
+            copy: None,
         });
         Report {
             id: QueueId::from_octets([0; 12]),

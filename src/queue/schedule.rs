@@ -208,6 +208,7 @@ mod tests {
             method: None,
             evidence: crate::types::Evidence::default(),
             waiting,
+            copy: None,
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) fn job(to: &[&str]) -> Job {
         mailbox: mailbox.clone(),
         attempts: 2,
         delay_told: false,
+        copy: None,
     });
     Job {
         host: Host::parse("x.example").unwrap(),
@@ -163,6 +164,7 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
             method: Some(Method::Tls),
             evidence: evidence.clone(),
             waiting: crate::types::Waiting::default(),
+            copy: None,
         });
     Report {
         id: job.message.id,

@@ -18,7 +18,7 @@ use super::core::get_entry;
 use super::entry::{BOOKS, DUE, Entry, HELD, MESSAGES, due_key, held_key, message_id};
 use super::index::{Index, IndexError};
 use super::locate::locate;
-use super::pages::{due_by_host, layout_of, read_layout, read_statuses};
+use super::pages::{due_by_host, layout_of, read_copies, read_layout, read_statuses};
 use super::payload::decode;
 use super::reading::{Live, Reading};
 use super::rebuild::is_marked;
@@ -179,6 +179,14 @@ fn is_as_it_should(
     };
     let statuses = read_statuses(|key| index.get(key), id, &entry)?;
     if entry.place != live.place || entry.size != live.size || statuses != live.statuses {
+        return Ok(false);
+    }
+    let copies = read_copies(|key| index.get(key), id, &entry)?;
+    let expected = live
+        .copies
+        .iter()
+        .map(|(index, (entry, _))| (*index, entry.clone()));
+    if entry.copies as usize != live.copies.len() || !expected.eq(copies) {
         return Ok(false);
     }
     for key in keys_of(reading, id, live) {

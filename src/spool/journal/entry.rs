@@ -7,6 +7,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `b` | the books' totals, and the place in the journal up to which all is in the index |
+//! | `c` id recipient | a protected copy that is kept: [`super::copies::CopyEntry`] |
 //! | `d` host 0 time id | nothing: the due index |
 //! | `h` time id | nothing: when what is held is released |
 //! | `g` segment | octets of live messages in it |
@@ -41,6 +42,8 @@ pub(super) struct Entry {
     pub(super) dead: u32,
     /// Recipients in state `held`.
     pub(super) held: u32,
+    /// Recipients of whom a protected copy is kept.
+    pub(super) copies: u32,
     /// Whether any page of statuses is there; without, all are as accepted.
     pub(super) has_statuses: bool,
     pub(super) layout: LayoutRef,
@@ -111,6 +114,10 @@ pub(super) fn layout_key(id: QueueId, page: u32) -> Vec<u8> {
 pub(super) fn status_key(id: QueueId, page: usize) -> Vec<u8> {
     let page = u32::try_from(page).unwrap_or(u32::MAX);
     [b"s".as_slice(), &id.to_octets(), &page.to_be_bytes()].concat()
+}
+
+pub(super) fn copy_key(id: QueueId, recipient: u32) -> Vec<u8> {
+    [b"c".as_slice(), &id.to_octets(), &recipient.to_be_bytes()].concat()
 }
 
 pub(super) fn live_key(segment: u32) -> Vec<u8> {

@@ -21,6 +21,7 @@ pub(in crate::spool) mod checkpoint;
 mod committer;
 mod compact;
 mod compare;
+mod copies;
 mod core;
 mod entry;
 mod events;

@@ -16,10 +16,12 @@ use crate::types::{
 use super::super::{Fresh, SpoolError, rules};
 use super::apply::{self, Written};
 use super::body::JournalBody;
+use super::copies::{CopyHead, NewCopy, tell_full};
 use super::core::Core;
 use super::head::Head;
 use super::index::IndexError;
-use super::job::{Content, HeldPart, Job, Reply, octets};
+use super::job::{Content, HeldPart, Job, Reply, octets, octets_of};
+use super::locate::{Span, spans};
 use super::payload::{
     AcceptHead, BodyPlan, CarryHead, Headed, NewHead, PartRef, Place, Position, SettlementHead,
     encode,
@@ -104,27 +106,28 @@ impl<'a> Stage<'a> {
             }
             Job::Settle {
                 mut settlement,
+                copies,
                 reply,
             } => {
                 let learnt = settlement.learnt.take();
-                let result = self.settle(settlement);
-                self.note(result, reply, |(at, events, fresh), reply| {
-                    Staged::Settled {
-                        at,
-                        events,
-                        learnt,
-                        fresh,
-                        reply,
-                    }
+                let result = self.settle(settlement, copies);
+                self.note(result, reply, |settled, reply| Staged::Settled {
+                    at: settled.at,
+                    events: settled.events,
+                    learnt,
+                    fresh: settled.fresh,
+                    parts: settled.parts,
+                    reply,
                 });
             }
             Job::Carry {
                 message,
                 from,
                 content,
+                copies,
                 reply,
             } => {
-                let result = self.carry(message, from, content);
+                let result = self.carry(message, from, content, copies);
                 self.note(result, reply, |parts, reply| Staged::Message {
                     fresh: None,
                     parts,
@@ -135,9 +138,10 @@ impl<'a> Stage<'a> {
                 message,
                 statuses,
                 content,
+                copies,
                 reply,
             } => {
-                let result = self.import(message, statuses, content);
+                let result = self.import(message, statuses, content, copies);
                 self.note(result, reply, |parts, reply| Staged::Message {
                     fresh: None,
                     parts,
@@ -231,23 +235,22 @@ impl<'a> Stage<'a> {
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn settle(
-        &mut self,
-        settlement: Settlement,
-    ) -> Result<(Position, Vec<AuditEvent>, Vec<Fresh>), Refused> {
+    fn settle(&mut self, settlement: Settlement, copies: Vec<NewCopy>) -> Result<Settled, Refused> {
         let id = settlement.id;
         let entry = self.txn.entry(id)?.ok_or(SpoolError::Unknown)?;
         if !apply::may_settle(&entry, &settlement.changes) {
             return Err(SpoolError::Unknown.into());
         }
-        let (head, bodies) = settlement_head(settlement, self.core.ids.now());
+        let copies = self.with_room(id, copies);
+        let (mut head, bodies) = settlement_head(settlement, self.core.ids.now());
+        let mut body = Laid::behind(self.head.next_position(), bodies.clone());
+        head.copies = body.copies(copies);
         let written = self.write(Plan {
             kind: Kind::Settlement,
             id,
             part: 0,
             head: encode(&head).map_err(IndexError::from)?,
-            body: &bodies,
+            body: &body.pieces,
         })?;
         let is_new = head
             .messages
@@ -267,7 +270,25 @@ impl<'a> Stage<'a> {
                 is_new.then_some(Fresh { message, body })
             })
             .collect();
-        Ok((written.at, head.events, fresh))
+        Ok(Settled {
+            at: written.at,
+            events: head.events,
+            fresh,
+            parts: body.parts,
+        })
+    }
+
+    /// The copies for which there is room; those in parts have taken theirs.
+    fn with_room(&mut self, id: QueueId, copies: Vec<NewCopy>) -> Vec<NewCopy> {
+        let mut kept = Vec::with_capacity(copies.len());
+        for copy in copies {
+            let octets = octets_of(std::slice::from_ref(&copy));
+            match self.take_room(octets) {
+                Err(_) if octets > 0 => tell_full(id),
+                _ => kept.push(copy),
+            }
+        }
+        kept
     }
 
     fn carry(
@@ -275,12 +296,19 @@ impl<'a> Stage<'a> {
         message: Message,
         from: Place,
         content: Content,
+        mut copies: Vec<NewCopy>,
     ) -> Result<Vec<HeldPart>, Refused> {
         let id = message.id;
         let entry = self.txn.entry(id)?.filter(|e| e.place == from);
         let entry = entry.ok_or(SpoolError::Unknown)?;
         let statuses = self.txn.statuses(id, &entry)?;
-        self.write_carry(message, statuses, content)
+        let current = self.txn.copies(id, &entry)?;
+        let is_there = |name: QueueId| current.iter().any(|(_, copy)| copy.copy == name);
+        copies.retain(|copy| is_there(copy.head.copy));
+        if copies.len() < current.len() {
+            return Err(SpoolError::Unknown.into());
+        }
+        self.write_carry(message, statuses, content, copies)
     }
 
     /// An import is a message moved from another journal.
@@ -289,12 +317,13 @@ impl<'a> Stage<'a> {
         message: Message,
         statuses: Vec<RecipientStatus>,
         content: Content,
+        copies: Vec<NewCopy>,
     ) -> Result<Vec<HeldPart>, Refused> {
         if self.txn.entry(message.id)?.is_some() {
             return Err(SpoolError::Unknown.into());
         }
-        self.take_room(content.octets())?;
-        self.write_carry(message, statuses, content)
+        self.take_room(content.octets() + octets_of(&copies))?;
+        self.write_carry(message, statuses, content, copies)
     }
 
     fn write_carry(
@@ -302,20 +331,25 @@ impl<'a> Stage<'a> {
         message: Message,
         statuses: Vec<RecipientStatus>,
         content: Content,
+        copies: Vec<NewCopy>,
     ) -> Result<Vec<HeldPart>, Refused> {
         let id = message.id;
-        let (body, pieces, parts) = split(content);
+        let (body, pieces, mut parts) = split(content);
+        let mut laid = Laid::behind(self.head.next_position(), pieces);
+        let copies = laid.copies(copies);
+        parts.append(&mut laid.parts);
         let head = CarryHead {
             message,
             statuses,
             body,
+            copies,
         };
         let written = self.write(Plan {
             kind: Kind::Carry,
             id,
             part: 0,
             head: head.to_octets().map_err(IndexError::from)?,
-            body: &pieces,
+            body: &laid.pieces,
         })?;
         apply::carry(&mut self.txn, &head, written)?;
         Ok(parts)
@@ -356,6 +390,64 @@ impl<'a> Stage<'a> {
             return Arc::new(MemoryBody::new(pieces));
         }
         Arc::new(JournalBody::new(Arc::clone(self.core), id, place, size))
+    }
+}
+
+/// What has come of a settlement.
+struct Settled {
+    at: Position,
+    events: Vec<AuditEvent>,
+    fresh: Vec<Fresh>,
+    parts: Vec<HeldPart>,
+}
+
+/// The body of a record in the making, to which copies are added.
+struct Laid {
+    at: Position,
+    octets: u64,
+    pieces: Vec<Bytes>,
+    parts: Vec<HeldPart>,
+}
+
+impl Laid {
+    fn behind(at: Position, pieces: Vec<Bytes>) -> Self {
+        Self {
+            at,
+            octets: octets(&pieces) as u64,
+            pieces,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds copies; gives what the record's head says of them.
+    fn copies(&mut self, copies: Vec<NewCopy>) -> Vec<CopyHead> {
+        let heads = copies.into_iter().map(|mut copy| {
+            if let Some(content) = copy.content {
+                copy.head.spans = self.lay(content);
+            }
+            copy.head
+        });
+        heads.collect()
+    }
+
+    fn lay(&mut self, content: Content) -> Vec<Span> {
+        match content {
+            Content::Inline(mut pieces) => {
+                let span = Span {
+                    at: self.at,
+                    start: self.octets,
+                    octets: octets(&pieces) as u64,
+                };
+                self.octets += span.octets;
+                self.pieces.append(&mut pieces);
+                vec![span]
+            }
+            Content::Parts(mut parts) => {
+                let plan = BodyPlan::Parts(parts.iter().map(|held| held.part).collect());
+                self.parts.append(&mut parts);
+                spans(self.at, plan)
+            }
+        }
     }
 }
 
@@ -400,6 +492,7 @@ fn settlement_head(settlement: Settlement, now: Timestamp) -> (SettlementHead, V
     let head = SettlementHead {
         changes,
         messages,
+        copies: Vec::new(),
         events: settlement.events,
     };
     (head, bodies)
