@@ -74,6 +74,8 @@ contract!(
     held_is_open_but_never_due,
     a_survey_counts_by_age_and_host,
     new_messages_reach_queue_and_lists,
+    copies_are_kept_until_the_end,
+    of_two_copies_the_last_counts,
     what_does_not_fit_the_channel_is_named,
     lists_filter_and_page,
     events_reach_the_sink,
@@ -286,6 +288,60 @@ async fn dead_can_be_removed_and_nothing_else(engine: Engine) {
     store.settle(settlement(id, removed)).await.unwrap();
     assert!(listed(store).await.is_empty());
     assert_eq!(store.stats().await.unwrap().dead, 0);
+}
+
+async fn copies_are_kept_until_the_end(engine: Engine) {
+    let store = &*engine.store;
+    let to = ["a@x.example", "b@x.example", "c@y.example"];
+    for size in [0, 10, 70_000, 1 << 20, (1 << 20) + 1, (3 << 20) + 77] {
+        let id = accept(store, &to, b"plain").await.unwrap().id;
+        assert!(copies_of(store, id).await.is_empty());
+        let copies = vec![kept(2, 1, size), kept(0, 2, 500)];
+        store.settle(deferral(id, copies)).await.unwrap();
+        let first = (0, copy_octets(2, 500));
+        let expected = [first.clone(), (2, copy_octets(1, size))];
+        assert!(copies_of(store, id).await == expected, "{size}");
+        assert_eq!(body_of(store, id).await, b"plain");
+        let stored = store.load(id).await.unwrap();
+        assert_eq!(stored.copy(2).unwrap().proof, proof(1));
+        assert!(stored.copy(1).is_none());
+        // It stays with a deferral that brings none, and while it is held.
+        let later = vec![
+            change(2, State::Queued, Some(at(9))),
+            change(0, State::Held, None),
+        ];
+        store.settle(settlement(id, later)).await.unwrap();
+        assert!(copies_of(store, id).await == expected, "{size}");
+        // Another one takes its place.
+        store
+            .settle(deferral(id, vec![kept(2, 3, size + 9)]))
+            .await
+            .unwrap();
+        let expected = [first.clone(), (2, copy_octets(3, size + 9))];
+        assert!(copies_of(store, id).await == expected, "{size}");
+        // It goes with the recipient's end, and nothing is kept for who has ended.
+        let mut ends = settlement(id, vec![change(2, State::Delivered, None)]);
+        ends.copies = vec![kept(2, 4, 5)];
+        store.settle(ends).await.unwrap();
+        assert!(copies_of(store, id).await == [first], "{size}");
+        let late = settlement(id, vec![change(0, State::Bounced, None)]);
+        store.settle(late).await.unwrap();
+        assert!(copies_of(store, id).await.is_empty());
+        let last = settlement(id, vec![change(1, State::Delivered, None)]);
+        store.settle(last).await.unwrap();
+        assert!(listed(store).await.is_empty());
+    }
+}
+
+async fn of_two_copies_the_last_counts(engine: Engine) {
+    let store = &*engine.store;
+    let id = accept(store, &["a@x.example"], b"x").await.unwrap().id;
+    let two = deferral(id, vec![kept(0, 1, 10), kept(0, 2, 20)]);
+    store.settle(two).await.unwrap();
+    assert_eq!(copies_of(store, id).await, [(0, copy_octets(2, 20))]);
+    let unknown = deferral(id, vec![kept(7, 1, 10)]);
+    let refused = store.settle(unknown).await;
+    assert!(matches!(refused, Err(SpoolError::Unknown)));
 }
 
 async fn held_is_open_but_never_due(engine: Engine) {

@@ -47,7 +47,11 @@ async fn churn(life: &Life, store: &Arc<JournalStore>, rounds: usize) {
                 match number % 8 {
                     0 => {}
                     1 => {
-                        life.settle(&store, id, &[(0, State::Queued)], 0).await;
+                        let queued = [(0, State::Queued)];
+                        for size in [900, 60_000, 1_200_000, 7].iter().skip(round % 4) {
+                            let copy = [(0, size + number)];
+                            life.settle_keeping(&store, id, &queued, 0, &copy).await;
+                        }
                         life.settle(&store, id, &[(1, State::Delivered)], 0).await;
                     }
                     2 => life.settle(&store, id, &[(0, State::Bounced)], 300).await,

@@ -61,6 +61,7 @@ impl Outcome {
             events: events.collect(),
             changes,
             messages: Vec::new(),
+            copies: Vec::new(),
             learnt: None,
         }
     }
@@ -90,6 +91,7 @@ impl Outcome {
                     method: before.method,
                     evidence: Evidence::default(),
                     waiting: Waiting::default(),
+                    copy: None,
                     note: None,
                 })
                 .collect(),

@@ -163,6 +163,11 @@ impl Outcome {
                 })
                 .collect(),
             messages: self.messages(job, report, &cases, now).await,
+            copies: cases
+                .iter()
+                .filter(|case| case.state.is_open())
+                .filter_map(|case| case.report.copy.clone())
+                .collect(),
             events: cases
                 .iter()
                 .filter(|case| is_news(case))

@@ -9,14 +9,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::discovery::{Discover, Sought};
 use super::keys::{Chosen, KeyStore, Kind, NoKey, StoreError, Terms, UsableKey};
 use super::smime::Authorities;
 use super::{ProtectError, Protected, Settings, openpgp, smime};
 use crate::sys::{Clock, Entropy};
-use crate::types::{Body, ContentProof, EncryptedBy, Mailbox, Method, Reason, Trust};
+use crate::types::{Body, ContentProof, EncryptedBy, Mailbox, Method, Reason, StoredCopy, Trust};
 
 /// Messages that are being encrypted at once, in KiB of what is stored. One that is
 /// larger goes alone. What is needed is six times as much (S/MIME) or three (OpenPGP).
@@ -54,7 +55,7 @@ impl Hindrance {
 #[derive(Clone)]
 pub struct ProtectedCopy {
     /// The whole message, with CRLF.
-    pub octets: Vec<u8>,
+    pub octets: Bytes,
     /// How it is protected.
     pub proof: ContentProof,
 }
@@ -236,15 +237,34 @@ impl Protector {
         }
     }
 
+    /// A copy that was made before, as it was. Waits for its turn.
+    ///
+    /// # Errors
+    /// [`Hindrance::Trouble`] if it can't be read.
+    pub async fn again(&self, stored: &StoredCopy) -> Result<ProtectedCopy, Hindrance> {
+        let _place = self.place(stored.body.size()).await;
+        Ok(ProtectedCopy {
+            octets: Bytes::from(read(stored.body.as_ref()).await?),
+            proof: stored.proof.clone(),
+        })
+    }
+
+    /// Room for a message of so many octets.
+    async fn place(&self, size: u64) -> Option<SemaphorePermit<'_>> {
+        let units = u32::try_from(size / 1024).unwrap_or(MEMORY);
+        // It is never closed.
+        self.places
+            .acquire_many(units.clamp(LEAST, MEMORY))
+            .await
+            .ok()
+    }
+
     /// A copy of a message that the owner of `key` alone can read. Waits for its turn.
     ///
     /// # Errors
     /// [`Hindrance`]; then there is nothing that may leave.
     pub async fn copy(&self, body: &dyn Body, key: Chosen) -> Result<ProtectedCopy, Hindrance> {
-        let units = u32::try_from(body.size() / 1024).unwrap_or(MEMORY);
-        let units = units.clamp(LEAST, MEMORY);
-        // It is never closed.
-        let _place = self.places.acquire_many(units).await;
+        let _place = self.place(body.size()).await;
         let message = read(body).await?;
         let (own, entropy) = (Arc::clone(&self.own), Arc::clone(&self.entropy));
         let (now, trust) = (self.clock.now(), key.trust);
@@ -338,7 +358,7 @@ fn hindrance(error: &ProtectError) -> Hindrance {
 fn told(protected: Protected, trust: Trust) -> ProtectedCopy {
     let proof = protected.proof;
     ProtectedCopy {
-        octets: protected.octets,
+        octets: Bytes::from(protected.octets),
         proof: ContentProof {
             by: EncryptedBy::Postern,
             certificate: Some(proof.certificate),

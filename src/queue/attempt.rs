@@ -178,6 +178,7 @@ fn deferred(recipient: &JobRecipient, reason: Reason) -> RecipientReport {
         method: None,
         evidence: Evidence::default(),
         waiting: Waiting::default(),
+        copy: None,
         note: None,
     }
 }
@@ -264,6 +265,7 @@ pub(super) fn job_of(
                 mailbox: mailbox.clone(),
                 attempts: status.attempts,
                 delay_told: status.delay_told,
+                copy: stored.copy(index),
                 released: status.released,
             }),
         }

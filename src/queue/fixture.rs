@@ -35,6 +35,7 @@ pub(super) fn recipient(attempts: u32, delay_told: bool) -> JobRecipient {
         mailbox: Mailbox::parse("a@x.example").unwrap(),
         attempts,
         delay_told,
+        copy: None,
         released: false,
     }
 }

@@ -220,6 +220,7 @@ async fn one(shared: &Shared, errand: &Errand, id: QueueId) -> Handled {
             mailbox: mailbox.clone(),
             attempts: status.attempts,
             delay_told: status.delay_told,
+            copy: None,
             released: status.released,
         });
         before.push(status.clone());

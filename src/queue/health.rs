@@ -114,6 +114,7 @@ mod tests {
             method: None,
             evidence: Evidence::default(),
             waiting: crate::types::Waiting::default(),
+            copy: None,
             note: None,
         });
         Report {

@@ -322,6 +322,7 @@ fn job(fresh: &Fresh, host: &Host, recipients: &[u32]) -> Job {
             mailbox: mailbox.clone(),
             attempts: 0,
             delay_told: false,
+            copy: None,
             released: false,
         })
     });

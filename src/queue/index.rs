@@ -236,6 +236,7 @@ fn waiting(stored: &Stored, job: &Job, at: Timestamp, why: &Failure) -> Report {
                 method: method(recipient.index),
                 evidence: Evidence::default(),
                 waiting: Waiting::default(),
+                copy: None,
                 note: None,
             })
             .collect(),

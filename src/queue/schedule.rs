@@ -216,6 +216,7 @@ mod tests {
             method: None,
             evidence: crate::types::Evidence::default(),
             waiting,
+            copy: None,
             note: None,
         }
     }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::sys::{Clock, Entropy};
 use crate::types::{
-    AuditEvent, Body, BoxFuture, Host, MemoryBody, Message, QueueId, RecipientChange,
-    RecipientStatus, Settlement, State, Timestamp,
+    AuditEvent, Body, BoxFuture, Host, KeptCopy, MemoryBody, Message, QueueId, RecipientChange,
+    RecipientStatus, Settlement, State, StoredCopy, Timestamp,
 };
 
 use super::fresh::FreshSender;
@@ -119,7 +119,7 @@ impl Shared {
     fn settle(&self, settlement: Settlement) -> Result<(), SpoolError> {
         let now = self.ids.now();
         let mut table = self.opened()?;
-        table.change(settlement.id, settlement.changes, now)?;
+        table.change(settlement.id, settlement.changes, settlement.copies, now)?;
         for new in settlement.messages {
             let message = Arc::new(new.message);
             let body = Arc::new(MemoryBody::new([new.octets]));
@@ -145,6 +145,7 @@ impl Table {
             recipients: vec![status; message.envelope.recipients.len()],
             message,
             body,
+            copies: Vec::new(),
         };
         self.due.extend(due_entries(&stored));
         self.messages.insert(stored.message.id, stored);
@@ -154,6 +155,7 @@ impl Table {
         &mut self,
         id: QueueId,
         changes: Vec<RecipientChange>,
+        copies: Vec<KeptCopy>,
         now: Timestamp,
     ) -> Result<(), SpoolError> {
         let stored = self.messages.get(&id).ok_or(SpoolError::Unknown)?;
@@ -177,6 +179,16 @@ impl Table {
                 *status = change.status;
             }
         }
+        for copy in copies {
+            stored.copies.retain(|(index, _)| *index != copy.index);
+            stored.copies.push((copy.index, stored_copy(copy)));
+        }
+        let is_open = |index: &u32| {
+            let status = stored.recipients.get(*index as usize);
+            status.is_some_and(|status| status.state.is_open())
+        };
+        stored.copies.retain(|(index, _)| is_open(index));
+        stored.copies.sort_by_key(|(index, _)| *index);
         self.due.extend(due_entries(&stored));
         if stored.recipients.iter().any(is_listed) {
             self.messages.insert(id, stored);
@@ -270,6 +282,14 @@ impl Table {
             }
         }
         stats
+    }
+}
+
+fn stored_copy(copy: KeptCopy) -> StoredCopy {
+    StoredCopy {
+        method: copy.method,
+        proof: copy.proof,
+        body: Arc::new(MemoryBody::new([copy.octets])),
     }
 }
 

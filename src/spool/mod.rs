@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 pub use crate::types::EventSink;
 use crate::types::{
     Body, BoxFuture, Domain, Envelope, Host, Message, MessageFacts, Origin, QueueId,
-    RecipientStatus, Settlement, State, Timestamp,
+    RecipientStatus, Settlement, State, StoredCopy, Timestamp,
 };
 
 mod fresh;
@@ -119,6 +119,17 @@ pub struct Stored {
     pub recipients: Vec<RecipientStatus>,
     /// Its octets.
     pub body: Arc<dyn Body>,
+    /// Protected copies that are kept, by the recipient's place, in that order.
+    pub copies: Vec<(u32, StoredCopy)>,
+}
+
+impl Stored {
+    /// The copy that is kept for a recipient.
+    #[must_use]
+    pub fn copy(&self, index: u32) -> Option<StoredCopy> {
+        let found = self.copies.iter().find(|(at, _)| *at == index);
+        found.map(|(_, copy)| copy.clone())
+    }
 }
 
 /// An entry of the due index: at `when`, recipients of `id` at one host are due.
@@ -184,7 +195,8 @@ pub trait Store: Send + Sync {
     /// at MAIL, so that a full disk is told before the octets are sent.
     fn intake(&self) -> Result<Box<dyn Intake>, SpoolError>;
 
-    /// Applies a settlement: statuses, new messages, audit events, all or none.
+    /// Applies a settlement: statuses, new messages, copies to be kept, audit events,
+    /// all or none. (A copy for which there is no room is left out, with a log line.)
     /// When the last recipient becomes final, the message is gone from the lists
     /// (one with a `dead` recipient stays listed). New messages reach the queue
     /// as fresh ones do.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Body, Host, Mailbox, Message};
+use super::{Body, Host, Mailbox, Message, StoredCopy};
 
 /// The due recipients of one message at one host (domain or address literal).
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct JobRecipient {
     pub attempts: u32,
     /// Whether the sender has had the DSN "delayed".
     pub delay_told: bool,
+    /// The protected copy that an earlier attempt left, to be sent again as it is.
+    pub copy: Option<StoredCopy>,
     /// Whether an operator has released it, so that no rule holds it.
     pub released: bool,
 }

@@ -9,6 +9,7 @@
 pub mod address;
 pub mod body;
 pub mod content;
+pub mod copy;
 pub mod domain_event;
 pub mod envelope;
 pub mod evidence;
@@ -33,6 +34,7 @@ pub mod would;
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
 pub use content::{ContentFacts, Encrypted, HeaderEdits, TextCount, Wanted};
+pub use copy::{KeptCopy, StoredCopy};
 pub use domain_event::{DomainChange, DomainEvent};
 pub use envelope::{
     BodyType, Envelope, Message, MessageFacts, Origin, OwnMailKind, Principal, Protocol, Source,

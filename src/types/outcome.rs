@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Evidence, Learnt, Method, QueueId, Timestamp, Waiver};
+use super::{Ending, Evidence, KeptCopy, Learnt, Method, QueueId, Timestamp, Waiver};
 
 /// The set of hosts that serve a domain, as one destination (design section 1):
 /// the hosts' names in a fixed order, so that equal sets are equal sites.
@@ -337,6 +337,8 @@ pub struct RecipientReport {
     pub evidence: Evidence,
     /// What it asks of the queue, if it waits.
     pub waiting: Waiting,
+    /// The protected copy that may have arrived, to be sent again as it is if it waits.
+    pub copy: Option<KeptCopy>,
     /// What a rule that holds or drops it says, for the audit.
     pub note: Option<String>,
 }

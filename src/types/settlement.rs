@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EventId, Evidence, Learnt, Message, Method, QueueId, RecipientStatus, State, Timestamp,
+    EventId, Evidence, KeptCopy, Learnt, Message, Method, QueueId, RecipientStatus, State,
+    Timestamp,
 };
 
 /// What follows from an attempt, in one atomic piece.
@@ -20,6 +21,9 @@ pub struct Settlement {
     pub changes: Vec<RecipientChange>,
     /// DSNs and notices that follow, as new messages.
     pub messages: Vec<NewMessage>,
+    /// Protected copies to be kept for recipients that stay open, each in place of the
+    /// recipient's earlier one. What is kept goes when the recipient's state is final.
+    pub copies: Vec<KeptCopy>,
     /// What the audit is told.
     pub events: Vec<AuditEvent>,
     /// What was learnt. It is told to the sink after the commit and is in no

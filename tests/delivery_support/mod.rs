@@ -143,6 +143,7 @@ pub(crate) fn job_to(domain: &str) -> Job {
             mailbox: recipient,
             attempts: 0,
             delay_told: false,
+            copy: None,
             released: false,
         }],
     }

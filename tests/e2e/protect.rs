@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use postern_lab::{Identity, Received, SmtpServer, Stage, TlsVersion};
+use postern_lab::{
+    Dialog, DialogServer, Identity, Received, SmtpServer, Stage, TlsVersion, loopback,
+};
 use serde_json::Value;
 
 use crate::dsn::Dsn;
@@ -317,6 +319,48 @@ async fn nothing_readable_is_left_behind() {
     readable(&world, "afterwards");
     world.daemon.terminate().await;
     readable(&world, "stopped");
+}
+
+/// A far side that says nothing after the final dot, once: what was sent is sent again, octet
+/// for octet, by a daemon that had a kill -9 in between.
+#[tokio::test]
+async fn a_retry_sends_the_same_octets_after_a_kill() {
+    if !is_there("gpg") {
+        return;
+    }
+    let plan = Plan {
+        security: "methods = [\"pgp\", \"bounce\"]",
+        retry: r#"["1h"]"#,
+        tables: SECTIONS.to_owned(),
+        ..Plan::default()
+    };
+    let mut world = World::start(&plan).await;
+    let people = People::new();
+    people.pgp(&world, KINDS[2].1, "one@slow.example");
+    let ip = loopback();
+    world.dns.mx("slow.example", 10, "mx.slow.example");
+    world.dns.a("mx.slow.example", ip);
+    let script = "S: 220 mx\nC: EHLO *\nS: 250-mx\nS: 250 8BITMIME\nC: MAIL *\nS: 250 ok\n\
+                  C: RCPT *\nS: 250 ok\nC: DATA\nS: 354 go\nD:\n";
+    let start = |rest: &str| {
+        let dialog = Dialog::parse(&format!("{script}{rest}")).unwrap();
+        DialogServer::start((ip, world.port).into(), dialog, None)
+    };
+    let first = start("CUT\n");
+    let id = world.send(&["one@slow.example"], message()).await;
+    let waits = world.wait_audit(&id, "one@slow.example", "queued").await;
+    assert_eq!(waits["reason"], "outcome-unknown");
+    let sent = first.data();
+    drop(first);
+    world.daemon.kill9();
+    world.daemon.restart().await;
+    let second = start("S: 250 2.0.0 ok\nC: QUIT\nS: 221 bye\n");
+    world.daemon.run_ok(&["queue", "retry", &id]);
+    world.wait_empty_queue(SOON).await;
+    let again = second.data();
+    assert_eq!((sent.len(), again.len()), (1, 1));
+    assert!(sent == again, "another copy");
+    assert!(has(&sent[0], "BEGIN PGP MESSAGE"));
 }
 
 /// A rule that finds its word in the Subject has the message encrypted, and takes the word

@@ -30,6 +30,11 @@ pub struct Changes {
     pub answered: usize,
     pub states: Vec<(u32, State)>,
     pub event: QueueId,
+    /// The copies that came with it, by recipient.
+    pub copies: Vec<(u32, Vec<u8>)>,
+    /// Whether they were found there once it was answered: on a full spool they need
+    /// not be.
+    pub are_kept: bool,
 }
 
 #[derive(Clone, Default)]
@@ -99,6 +104,52 @@ impl Known {
         }
         if statuses.iter().all(|s| !s.state.is_open()) {
             wrong.push(format!("{id} is listed with nothing open"));
+        }
+    }
+}
+
+impl Known {
+    /// A copy is one of those that were asked for, whole; the last one answered is
+    /// there unless another was asked for since; none is kept for who has ended.
+    pub fn copies(
+        &self,
+        moment: usize,
+        statuses: &[RecipientStatus],
+        found: &[(u32, Vec<u8>)],
+        wrong: &mut Vec<String>,
+        id: QueueId,
+    ) {
+        for (index, status) in (0u32..).zip(statuses) {
+            let there = found.iter().find(|(i, _)| *i == index).map(|(_, o)| o);
+            let asked = self.changes.iter().filter(|c| c.asked <= moment);
+            let mut may = Vec::new();
+            let mut must = false;
+            for changes in asked {
+                let Some((_, octets)) = changes.copies.iter().find(|(i, _)| *i == index) else {
+                    continue;
+                };
+                if changes.answered <= moment {
+                    may.clear();
+                    must = changes.are_kept;
+                    // A full spool keeps the one before.
+                    if !changes.are_kept {
+                        return;
+                    }
+                }
+                may.push(octets);
+            }
+            match there {
+                Some(_) if !status.state.is_open() => {
+                    wrong.push(format!("{id} keeps a copy for {index}, who has ended"));
+                }
+                Some(octets) if !may.contains(&octets) => {
+                    wrong.push(format!("{id} has another copy for {index}"));
+                }
+                None if must && status.state.is_open() => {
+                    wrong.push(format!("{id} has lost its copy for {index}"));
+                }
+                _ => {}
+            }
         }
     }
 }

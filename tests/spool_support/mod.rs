@@ -15,9 +15,9 @@ use postern::spool::{
 };
 use postern::sys::{Clock, Disk, RealDisk, SystemEntropy};
 use postern::types::{
-    AuditEvent, Body, BodyError, BodyType, Envelope, Evidence, Mailbox, Message, MessageFacts,
-    NewMessage, Origin, OwnMailKind, Principal, Protocol, QueueId, RecipientChange,
-    RecipientStatus, Settlement, Source, State, Timestamp,
+    AuditEvent, Body, BodyError, BodyType, ContentProof, Envelope, Evidence, KeptCopy, Mailbox,
+    Message, MessageFacts, Method, NewMessage, Origin, OwnMailKind, Principal, Protocol, QueueId,
+    RecipientChange, RecipientStatus, Settlement, Source, State, Timestamp,
 };
 
 /// A moment in the tests' day.
@@ -193,9 +193,56 @@ pub fn settlement(id: QueueId, changes: Vec<RecipientChange>) -> Settlement {
         id,
         changes,
         messages: vec![],
+        copies: vec![],
         events: vec![],
         learnt: None,
     }
+}
+
+/// A copy of so many octets, which differ by `mark`.
+pub fn kept(index: u32, mark: u8, octets: usize) -> KeptCopy {
+    KeptCopy {
+        index,
+        method: Method::Pgp,
+        proof: proof(mark),
+        octets: copy_octets(mark, octets).into(),
+    }
+}
+
+pub fn proof(mark: u8) -> ContentProof {
+    ContentProof {
+        certificate: Some(format!("{mark:02X}").repeat(20)),
+        keys: vec![format!("{mark:02X}").repeat(20)],
+        cipher: Some("AES-256-OCB".into()),
+        ..ContentProof::by_sender()
+    }
+}
+
+pub fn copy_octets(mark: u8, octets: usize) -> Vec<u8> {
+    pattern(octets).into_iter().map(|o| o ^ mark).collect()
+}
+
+/// A deferral that keeps copies.
+pub fn deferral(id: QueueId, copies: Vec<KeptCopy>) -> Settlement {
+    let changes = copies.iter();
+    let changes = changes.map(|c| change(c.index, State::Queued, Some(at(7))));
+    Settlement {
+        copies: copies.clone(),
+        ..settlement(id, changes.collect())
+    }
+}
+
+/// The copies that are kept of a message, read to their ends.
+pub async fn copies_of(store: &dyn Store, id: QueueId) -> Vec<(u32, Vec<u8>)> {
+    let stored = store.load(id).await.unwrap();
+    let mut copies = Vec::new();
+    for (index, copy) in &stored.copies {
+        let octets = read(&*copy.body).await.unwrap();
+        assert_eq!(octets.len() as u64, copy.body.size());
+        assert_eq!(copy.method, Method::Pgp);
+        copies.push((*index, octets));
+    }
+    copies
 }
 
 pub fn event(number: u8, id: QueueId) -> AuditEvent {

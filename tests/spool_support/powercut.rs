@@ -209,6 +209,18 @@ impl Life {
         states: &[(u32, State)],
         dsn_size: usize,
     ) {
+        self.settle_keeping(store, id, states, dsn_size, &[]).await;
+    }
+
+    /// Settles, with copies of so many octets for recipients.
+    pub async fn settle_keeping(
+        &self,
+        store: &Arc<JournalStore>,
+        id: QueueId,
+        states: &[(u32, State)],
+        dsn_size: usize,
+        copies: &[(u32, usize)],
+    ) {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut event = event(0, id);
@@ -226,13 +238,32 @@ impl Life {
             born = Some(new.message.id);
             settlement.messages = vec![new];
         }
-        let place = self.ask(id, states, event.event, born, dsn_size);
+        settlement.copies = copies
+            .iter()
+            .map(|(index, size)| {
+                let mark = u8::try_from(number % 251).unwrap();
+                kept(*index, mark, *size)
+            })
+            .collect();
+        let copies = settlement.copies.iter();
+        let copies = copies.map(|c| (c.index, c.octets.to_vec())).collect();
+        let place = self.ask(id, states, event.event, born, dsn_size, copies);
         let result = store.settle(settlement).await;
         let moment = self.disk.now();
+        // Nobody else settles this message.
+        let mut there = Vec::new();
+        if let Ok(stored) = store.load(id).await {
+            for (index, copy) in &stored.copies {
+                let octets = read(&*copy.body).await.unwrap_or_default();
+                there.push((*index, octets));
+            }
+        }
         let mut ledger = self.ledger.lock().unwrap();
         match result {
             Ok(()) => {
-                ledger.messages.get_mut(&id).unwrap().changes[place].answered = moment;
+                let changes = &mut ledger.messages.get_mut(&id).unwrap().changes[place];
+                changes.answered = moment;
+                changes.are_kept = changes.copies.iter().all(|c| there.contains(c));
                 if let Some(born) = born {
                     ledger.messages.get_mut(&born).unwrap().accepted = moment;
                 }
@@ -250,6 +281,7 @@ impl Life {
         event: QueueId,
         born: Option<QueueId>,
         size: usize,
+        copies: Vec<(u32, Vec<u8>)>,
     ) -> usize {
         let asked = self.disk.now();
         let mut ledger = self.ledger.lock().unwrap();
@@ -269,6 +301,8 @@ impl Life {
             answered: NEVER,
             states: states.to_vec(),
             event,
+            copies,
+            are_kept: false,
         });
         changes.len() - 1
     }
@@ -370,6 +404,14 @@ impl Life {
                         _ => wrong.push(format!("{id} has other octets")),
                     }
                     known.present(moment, &stored.recipients, &mut wrong, *id);
+                    let mut copies = Vec::new();
+                    for (index, copy) in &stored.copies {
+                        match read(&*copy.body).await {
+                            Ok(octets) => copies.push((*index, octets)),
+                            Err(e) => wrong.push(format!("{id}: a copy can't be read: {e}")),
+                        }
+                    }
+                    known.copies(moment, &stored.recipients, &copies, &mut wrong, *id);
                 }
             }
         }

@@ -9,8 +9,8 @@ use crate::assurance::Published;
 use crate::delivery::failure::{self, Meaning};
 use crate::policy::{Decision, Stop, Stopping};
 use crate::types::{
-    Achieved, ContentProof, Ending, Evidence, Failure, Fate, JobRecipient, Mailbox, Method, Reason,
-    RecipientReport, Remote, Required, Stage, Waiting, Would,
+    Achieved, ContentProof, Ending, Evidence, Failure, Fate, JobRecipient, KeptCopy, Mailbox,
+    Method, Reason, RecipientReport, Remote, Required, Stage, Waiting, Would,
 };
 
 /// The recipients that share a decision.
@@ -36,6 +36,8 @@ struct Entry<'a> {
     unsuitable: Option<Failure>,
     /// A host was not used because it does not protect as required.
     hindered: bool,
+    /// The protected copy that was sent, to be sent again if it waits.
+    copy: Option<KeptCopy>,
     /// Another one has its turn alone.
     aside: bool,
     /// Why its last method was not the way, where that is its own affair.
@@ -90,13 +92,13 @@ impl Entry<'_> {
         };
         if held_back {
             self.begin_anew();
-            self.note = self.note.take().map(|note| format!("would be {note}"));
         }
     }
 
     /// As before any method had its turn, but for what is known to have come of that.
     fn begin_anew(&mut self) {
         self.fate = None;
+        self.note = self.note.take().map(|note| format!("would be {note}"));
         self.waiting = Waiting::default();
         self.method = None;
         self.evidence = Evidence {
@@ -132,6 +134,7 @@ impl<'a> Board<'a> {
             violated: false,
             unsuitable: None,
             hindered: false,
+            copy: None,
             aside: false,
             own: None,
             spared: None,
@@ -163,6 +166,26 @@ impl<'a> Board<'a> {
     pub(super) fn all(&mut self) {
         for entry in &mut self.entries {
             entry.aside = false;
+        }
+    }
+
+    /// The one at this place.
+    pub(super) fn recipient(&self, at: usize) -> Option<&'a JobRecipient> {
+        self.entries.get(at).map(|entry| entry.recipient)
+    }
+
+    /// A copy for the one at this place was sent, or tried to be. It is kept if it may have
+    /// arrived and the next attempt has to send the same octets.
+    pub(super) fn sent(&mut self, at: usize, copy: KeptCopy) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            let began = |failure: &Failure| {
+                matches!(
+                    failure.stage,
+                    Stage::Data | Stage::Message | Stage::FinalDot
+                )
+            };
+            let waits = matches!(&entry.fate, Some(Fate::Deferred(failure)) if began(failure));
+            entry.copy = waits.then_some(copy);
         }
     }
 
@@ -401,6 +424,7 @@ impl<'a> Board<'a> {
             method: entry.method,
             evidence: entry.evidence,
             waiting: entry.waiting,
+            copy: entry.copy,
             note: entry.note,
         });
         reports.collect()

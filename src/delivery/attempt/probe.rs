@@ -46,6 +46,7 @@ impl Deliverer {
             mailbox: question.recipient.clone(),
             attempts: 0,
             delay_told: false,
+            copy: None,
             released: false,
         };
         let (watch, notes) = (Watch::default(), Notes::default());

@@ -2,14 +2,13 @@
 //!
 //! Owns the way of each recipient's own copy: key, copy, best transport. Holds always: a
 //! copy is made for one recipient and sent to that one alone, in a transaction of its own,
-//! so that neither other recipients nor their keys show; it travels over TLS if a host has
+//! so that neither other recipients nor their keys show; what may have arrived is sent again octet for octet; it travels over TLS if a host has
 //! any above the floor, else in the clear, but never against what the recipient's domain
 //! has published; no copy, no connection; while the configuration is only observed, nothing
 //! is encrypted. Called by `walk`.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::Deliverer;
@@ -22,7 +21,8 @@ use crate::delivery::{Lane, failure};
 use crate::protect::keys::Chosen;
 use crate::protect::{Hindrance, ProtectedCopy};
 use crate::types::{
-    Failure, Job, MemoryBody, Message, MessageFacts, Method, Reason, Stage, Transport, Waiting,
+    ContentProof, Encrypted, Failure, Job, JobRecipient, KeptCopy, MemoryBody, Message,
+    MessageFacts, Method, Reason, Stage, StoredCopy, Transport, Waiting,
 };
 
 /// What is asked of hosts first.
@@ -62,10 +62,15 @@ impl Deliverer {
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) -> Passed {
+        if let Errand::Deliver(job) = walk.errand
+            && turn.leg.accepts(encrypted(job), turn.method)
+        {
+            return self.pass_on(walk, turn, board, lane).await;
+        }
         let mut last = None;
         for at in board.open() {
             board.only(at);
-            let way = self.protect_one(walk, turn, board, lane).await;
+            let way = self.protect_one(walk, turn, (board, at), lane).await;
             board.all();
             match way {
                 Way::Over(failure) => last = failure.or(last),
@@ -78,6 +83,28 @@ impl Deliverer {
             }
         }
         Passed::Over(last)
+    }
+
+    /// The message came encrypted, and that counts: all who are open have it as it is.
+    async fn pass_on(
+        &self,
+        walk: &Walk<'_>,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Passed {
+        if walk.observing {
+            board.spare(turn.method);
+            return Passed::Over(None);
+        }
+        board.protected(&ContentProof::by_sender());
+        let way = self.send(walk, turn, board, lane).await;
+        board.unprotected();
+        match way {
+            Way::Over(failure) => Passed::Over(failure),
+            Way::Later(..) => Passed::Over(None),
+            Way::Nowhere(failure) => Passed::Nowhere(failure),
+        }
     }
 
     /// The hosts answer nobody: who has a key waits, and who has none is passed over.
@@ -103,7 +130,7 @@ impl Deliverer {
         &self,
         walk: &Walk<'_>,
         turn: Turn<'_>,
-        board: &mut Board<'_>,
+        (board, at): (&mut Board<'_>, usize),
         lane: &mut Lane,
     ) -> Way {
         let method = turn.method;
@@ -119,12 +146,12 @@ impl Deliverer {
         let Errand::Deliver(job) = walk.errand else {
             return self.send(walk, turn, board, lane).await;
         };
-        let Some(protector) = &self.protector else {
+        let Some(recipient) = board.recipient(at) else {
             return Way::Over(None);
         };
-        let copying = protector.copy(job.body.as_ref(), key);
-        let copy = match timeout_at(walk.until, copying).await {
-            Ok(Ok(copy)) => copy,
+        let copying = self.copy(job, recipient, method, key);
+        let (copy, is_new) = match timeout_at(walk.until, copying).await {
+            Ok(Ok(made)) => made,
             Ok(Err(hindrance)) => return Way::Over(hinder(hindrance, turn, board)),
             // Too many others have their turn before it.
             Err(_) => {
@@ -134,14 +161,52 @@ impl Deliverer {
             }
         };
         board.protected(&copy.proof);
-        let job = job_of(job, copy);
+        let kept = KeptCopy {
+            index: recipient.index,
+            method,
+            proof: copy.proof.clone(),
+            octets: copy.octets.clone(),
+        };
+        let job = job_of(job, recipient, copy);
         let walk = Walk {
             errand: Errand::Deliver(&job),
             ..*walk
         };
         let way = self.send(&walk, turn, board, lane).await;
         board.unprotected();
+        if is_new {
+            board.sent(at, kept);
+        }
         way
+    }
+
+    /// The copy that an earlier attempt left, if it is for the same key, so that what may
+    /// have arrived already is sent again as it was; else a new one. Whether it is new.
+    ///
+    /// # Errors
+    /// [`Hindrance`] to making one.
+    async fn copy(
+        &self,
+        job: &Job,
+        recipient: &JobRecipient,
+        method: Method,
+        key: Chosen,
+    ) -> Result<(ProtectedCopy, bool), Hindrance> {
+        let Some(protector) = &self.protector else {
+            return Err(Hindrance::No(Reason::NoKey));
+        };
+        let same = |stored: &&StoredCopy| {
+            let certificate = stored.proof.certificate.as_ref();
+            stored.method == method && certificate == Some(&key.key.fingerprint())
+        };
+        if let Some(stored) = recipient.copy.as_ref().filter(same)
+            // One that can't be read any more is made anew.
+            && let Ok(copy) = protector.again(stored).await
+        {
+            return Ok((copy, false));
+        }
+        let copy = protector.copy(job.body.as_ref(), key).await?;
+        Ok((copy, true))
     }
 
     /// The key for the one who is open.
@@ -237,8 +302,14 @@ fn hinder(hindrance: Hindrance, turn: Turn<'_>, board: &mut Board<'_>) -> Option
     Some(failure)
 }
 
-/// The same job, with the copy in place of the message.
-fn job_of(job: &Job, copy: ProtectedCopy) -> Job {
+/// How the content came encrypted, if it did.
+fn encrypted(job: &Job) -> Option<Encrypted> {
+    let content = job.message.facts.content.as_ref()?;
+    content.encrypted
+}
+
+/// The same job for one recipient, with the copy in place of the message.
+fn job_of(job: &Job, recipient: &JobRecipient, copy: ProtectedCopy) -> Job {
     let facts = MessageFacts {
         size: copy.octets.len() as u64,
         eight_bit: !copy.octets.is_ascii(),
@@ -249,8 +320,8 @@ fn job_of(job: &Job, copy: ProtectedCopy) -> Job {
             facts,
             ..Message::clone(&job.message)
         }),
-        body: Arc::new(MemoryBody::new([Bytes::from(copy.octets)])),
+        body: Arc::new(MemoryBody::new([copy.octets])),
         host: job.host.clone(),
-        recipients: job.recipients.clone(),
+        recipients: vec![recipient.clone()],
     }
 }

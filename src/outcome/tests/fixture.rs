@@ -82,6 +82,7 @@ pub(super) fn job(to: &[&str]) -> Job {
         mailbox: mailbox.clone(),
         attempts: 2,
         delay_told: false,
+        copy: None,
         released: false,
     });
     Job {
@@ -164,6 +165,7 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
             method: Some(Method::Tls),
             evidence: evidence.clone(),
             waiting: crate::types::Waiting::default(),
+            copy: None,
             note: None,
         });
     Report {

@@ -144,6 +144,7 @@ impl Scripted {
                 method: None,
                 evidence: Evidence::default(),
                 waiting: crate::types::Waiting::default(),
+                copy: None,
                 note: None,
             });
         Report {

@@ -8,6 +8,7 @@
 use crate::types::{QueueId, RecipientChange, RecipientStatus};
 
 use super::super::rules;
+use super::copies;
 use super::entry::Entry;
 use super::index::IndexError;
 use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead};
@@ -47,6 +48,7 @@ pub(super) fn accept(
         size: head.body.size(),
         extents: extents(written, &head.body),
         statuses: None,
+        copies: Vec::new(),
     })
 }
 
@@ -66,6 +68,14 @@ pub(super) fn carry(
         txn.pin(written.at.segment, entry.place.at.segment);
         txn.remove(id, &entry)?;
     }
+    // What is let go by itself is counted by itself.
+    let own = written
+        .octets
+        .saturating_sub(copies::inline_octets(&head.copies, written.at));
+    let own = Written {
+        octets: own,
+        ..written
+    };
     txn.insert(NewEntry {
         message: &head.message,
         place: Place {
@@ -73,12 +83,13 @@ pub(super) fn carry(
             slot: 0,
         },
         size: head.body.size(),
-        extents: extents(written, &head.body),
+        extents: extents(own, &head.body),
         statuses: Some(&head.statuses),
+        copies: copies::entries(&head.copies, written.at),
     })
 }
 
-/// Applies a settlement's changes and enters its new messages.
+/// Applies a settlement's changes and enters its copies and new messages.
 ///
 /// # Errors
 /// [`IndexError`].
@@ -91,8 +102,9 @@ pub(super) fn settle(
     if let Some(entry) = txn.entry(id)? {
         txn.pin(written.at.segment, entry.place.at.segment);
         let mut statuses = txn.statuses(id, &entry)?;
-        if change(&mut statuses, &head.changes) {
-            txn.update(id, entry, &statuses)?;
+        let copies = copies::entries(&head.copies, written.at);
+        if change(&mut statuses, &head.changes) || !copies.is_empty() {
+            txn.update(id, entry, &statuses, copies)?;
         }
     }
     for (slot, new) in (1u32..).zip(&head.messages) {
@@ -108,6 +120,7 @@ pub(super) fn settle(
             size: new.octets,
             extents: vec![(written.at.segment, new.octets + SLOT_OVERHEAD)],
             statuses: None,
+            copies: Vec::new(),
         })?;
     }
     Ok(())
@@ -147,17 +160,22 @@ fn extents(written: Written, body: &BodyPlan) -> Vec<(u32, u64)> {
     let mut extents = vec![(written.at.segment, written.octets)];
     if let BodyPlan::Parts(parts) = body {
         for part in parts {
-            let octets = part_octets(part.octets);
-            match extents.iter_mut().find(|(s, _)| *s == part.at.segment) {
-                Some((_, sum)) => *sum += octets,
-                None => extents.push((part.at.segment, octets)),
-            }
+            let octets = part_octets(part.octets.into());
+            add_extent(&mut extents, part.at.segment, octets);
         }
     }
     extents
 }
 
+/// Counts octets in a segment.
+pub(super) fn add_extent(extents: &mut Vec<(u32, u64)>, segment: u32, octets: u64) {
+    match extents.iter_mut().find(|(s, _)| *s == segment) {
+        Some((_, sum)) => *sum += octets,
+        None => extents.push((segment, octets)),
+    }
+}
+
 /// Octets of a part record that holds so many octets of a body.
-fn part_octets(plain: u32) -> u64 {
-    HEADER_LEN as u64 + sealed_len(0) + sealed_len(u64::from(plain))
+pub(super) fn part_octets(plain: u64) -> u64 {
+    HEADER_LEN as u64 + sealed_len(0) + sealed_len(plain)
 }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::{Disk, Entropy};
 use crate::types::{Message, QueueId, RecipientStatus};
 
+use super::copies::CopyHead;
 use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
 use super::payload::{Headed, decode, encode};
 use super::record::{Draft, Header, Kind};
@@ -34,7 +35,7 @@ use super::unlock::read_key;
 /// Octets of the header.
 const START: usize = 56;
 const MAGIC: [u8; 8] = *b"PstExprt";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Ids of damaged messages in the last record at most.
 const NAMED_MAX: usize = 10_000;
 
@@ -52,8 +53,8 @@ pub enum ArchiveError {
     /// It is something else.
     #[error("{} is no export of a spool (`postern spool export` writes them)", .0.display())]
     NotExport(PathBuf),
-    /// It was written by a later Postern.
-    #[error("{} is an export of version {}: a later Postern has to read it", .0.display(), .1)]
+    /// It was written by a later or an earlier Postern.
+    #[error("{} is an export of version {}: a Postern as that which wrote it has to read it", .0.display(), .1)]
     Version(PathBuf, u8),
     /// Its first octets, which hold its key, are damaged.
     #[error("the first octets of {} are damaged, and its key with them: nothing of it can be read; take another export", .0.display())]
@@ -87,6 +88,16 @@ pub enum ArchiveError {
 pub(super) struct ArchiveHead {
     pub(super) message: Message,
     pub(super) statuses: Vec<RecipientStatus>,
+    pub(super) octets: u64,
+    pub(super) parts: u32,
+    /// Their parts come behind the message's own.
+    pub(super) copies: Vec<ArchiveCopy>,
+}
+
+/// A protected copy that is kept of the message.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct ArchiveCopy {
+    pub(super) head: CopyHead,
     pub(super) octets: u64,
     pub(super) parts: u32,
 }

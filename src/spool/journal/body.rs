@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::types::{Body, BodyError, BodyReader, BoxFuture, QueueId};
 
 use super::super::SpoolError;
+use super::copies::locate_copy;
 use super::core::Core;
 use super::locate::Span;
 use super::payload::Place;
@@ -26,6 +27,8 @@ pub(super) struct JournalBody {
     core: Arc<Core>,
     id: QueueId,
     place: Place,
+    /// Of which recipient it is a copy, and its name; `None`: it is the message.
+    copy: Option<(u32, QueueId)>,
     size: u64,
 }
 
@@ -35,6 +38,19 @@ impl JournalBody {
             core,
             id,
             place,
+            copy: None,
+            size,
+        }
+    }
+
+    /// The copy of this name that is kept for a recipient. It is looked up when it is
+    /// read, and gone when it is kept no more.
+    pub(super) fn of_copy(core: Arc<Core>, id: QueueId, copy: (u32, QueueId), size: u64) -> Self {
+        Self {
+            core,
+            id,
+            place: Place::default(),
+            copy: Some(copy),
             size,
         }
     }
@@ -45,6 +61,7 @@ impl JournalBody {
             core: Arc::clone(&self.core),
             id: self.id,
             place: self.place,
+            copy: self.copy,
             spans: None,
             span: 0,
             done: 0,
@@ -105,6 +122,7 @@ pub(super) struct Cursor {
     core: Arc<Core>,
     id: QueueId,
     place: Place,
+    copy: Option<(u32, QueueId)>,
     spans: Option<Vec<Span>>,
     /// Which span, and how many octets of it were given out.
     span: usize,
@@ -167,9 +185,24 @@ impl Cursor {
 
     fn current(&mut self) -> Result<Option<Span>, SegmentError> {
         if self.spans.is_none() {
-            self.spans = Some(self.core.locate(self.id, self.place)?.spans);
+            self.spans = Some(match self.copy {
+                None => self.core.locate(self.id, self.place)?.spans,
+                Some(copy) => self.spans_of(copy)?,
+            });
         }
         Ok(self.spans.as_ref().and_then(|s| s.get(self.span)).copied())
+    }
+
+    /// Where a copy lies now.
+    fn spans_of(&mut self, (recipient, name): (u32, QueueId)) -> Result<Vec<Span>, SegmentError> {
+        let entry = self.core.copy(self.id, recipient).map_err(|e| match e {
+            SpoolError::Sick(e) => SegmentError::Io(std::io::Error::other(e)),
+            _ => SegmentError::Gone,
+        })?;
+        let entry = entry.filter(|entry| entry.copy == name);
+        let entry = entry.ok_or(SegmentError::Gone)?;
+        self.place.at = entry.at;
+        Ok(locate_copy(&self.core.segments, self.id, &entry)?.spans)
     }
 
     /// The next piece if it can be had without waiting. Whatever else there is to
@@ -226,13 +259,15 @@ impl Cursor {
     fn follow(&mut self) -> Result<(), BodyError> {
         let before = self.spans.iter().flatten().take(self.span);
         let given: u64 = before.map(|span| span.octets).sum::<u64>() + self.done;
-        let place = match self.core.entry(self.id) {
-            Ok(Some(entry)) => entry.place,
-            Ok(None) => return Err(BodyError::Gone),
-            Err(SpoolError::Sick(e)) => return Err(std::io::Error::other(e).into()),
-            Err(_) => return Err(BodyError::Gone),
-        };
-        self.place = place;
+        // Where a copy lies is looked up anew each time.
+        if self.copy.is_none() {
+            self.place = match self.core.entry(self.id) {
+                Ok(Some(entry)) => entry.place,
+                Ok(None) => return Err(BodyError::Gone),
+                Err(SpoolError::Sick(e)) => return Err(std::io::Error::other(e).into()),
+                Err(_) => return Err(BodyError::Gone),
+            };
+        }
         self.spans = None;
         self.record = None;
         self.span = 0;

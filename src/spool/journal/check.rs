@@ -17,7 +17,7 @@ use crate::types::Message;
 
 use super::super::Settings;
 use super::compare::{self, Against};
-use super::locate::locate;
+use super::locate::{Span, locate};
 use super::payload::Position;
 use super::reading::{Broken, Live, Reading};
 use super::rebuild::move_aside;
@@ -174,16 +174,19 @@ pub fn discard_index(settings: &Settings, disk: &dyn Disk) -> Result<(), OpenErr
     move_aside(disk, &settings.folder.join("index")).map_err(failed)
 }
 
-/// Whether a body can't be read, going by the records that were found sound.
+/// Whether a body or a copy can't be read, going by the records that were found sound.
 fn unreadable_body(
     reading: &Reading,
     live: &Live,
     id: crate::types::QueueId,
 ) -> Option<UnreadableMessage> {
-    let bad = live.spans.iter().find(|span| {
+    let is_bad = |span: &&Span| {
         let is_broken = reading.broken.iter().any(|b| b.holds(span.at));
         is_broken || !holds_span(reading, span.at, span.start.saturating_add(span.octets))
-    })?;
+    };
+    let of_copies = live.copies.values().flat_map(|(_, head)| &head.spans);
+    let bad = live.spans.iter().find(is_bad).map(|span| (span, "body"));
+    let (bad, what) = bad.or_else(|| Some((of_copies.into_iter().find(is_bad)?, "copy")))?;
     let message = locate(&reading.segments, id, live.place).ok();
     let place = broken_at(reading, bad.at).unwrap_or(Place {
         segment: bad.at.segment,
@@ -192,7 +195,7 @@ fn unreadable_body(
     });
     Some(UnreadableMessage {
         id: id.to_string(),
-        what: "body",
+        what,
         domains: message
             .as_ref()
             .map(|l| domains(&l.message))

@@ -18,11 +18,12 @@ use crate::types::{BodyError, Message, QueueId};
 use super::super::SpoolError;
 use super::body::{Cursor, JournalBody};
 use super::books::Books;
+use super::copies::{CopyEntry, NewCopy, locate_copy};
 use super::core::Core;
 use super::intake::PART;
-use super::job::{Content, HeldPart, Job, Reply};
+use super::job::{Content, HeldPart, Job, Reply, octets_of};
 use super::locate::Located;
-use super::pages::read_layout;
+use super::pages::{read_copies, read_layout};
 use super::payload::{Place, Position, SettlementHead, decode};
 use super::record::Kind;
 use super::scan::{Item, Scan};
@@ -38,6 +39,8 @@ const DEAD_BORNE: u64 = 2;
 const DEAD_SHARE: u64 = 50;
 /// Messages moved in one step.
 const STEP: usize = 32;
+/// Messages tried again in one segment at most.
+const AGAIN: usize = 1000;
 /// Octets moved in one step.
 const STEP_OCTETS: u64 = 4 << 20;
 
@@ -82,6 +85,8 @@ pub(super) fn choose(
 pub(super) struct Compaction {
     segment: u32,
     queue: VecDeque<QueueId>,
+    /// Messages that may yet be tried again, since a copy came while they were moved.
+    again: usize,
     is_stuck: bool,
 }
 
@@ -105,10 +110,14 @@ impl Compaction {
                 queue.push_back(header.id);
                 continue;
             }
+            // Copies go by the name of the message.
             let sealed = content.get(..header.head_len as usize).unwrap_or_default();
             if let Ok(head) = header.open_head(&segment.key, sealed)
                 && let Ok(head) = decode::<SettlementHead>(&head)
             {
+                if !head.copies.is_empty() {
+                    queue.push_back(header.id);
+                }
                 queue.extend(head.messages.iter().map(|new| new.message.id));
             }
         }
@@ -118,6 +127,7 @@ impl Compaction {
         Ok(Self {
             segment: number,
             queue,
+            again: AGAIN,
             is_stuck: false,
         })
     }
@@ -147,16 +157,22 @@ impl Compaction {
                 Ok(None) => {}
                 Ok(Some((size, answer))) => {
                     octets += size;
-                    answers.push(answer);
+                    answers.push((id, answer));
                 }
                 Err(BodyError::Io(e)) => return Err(e),
                 Err(_) => self.is_stuck = true,
             }
         }
-        for answer in answers {
+        for (id, answer) in answers {
             match answer.blocking_recv() {
-                // Unknown: settled, or moved, meanwhile.
-                Ok(Ok(()) | Err(SpoolError::Unknown)) => {}
+                Ok(Ok(())) => {}
+                // Settled, or moved, meanwhile, which the next look tells; or it has got
+                // a copy.
+                Ok(Err(SpoolError::Unknown)) if self.again > 0 => {
+                    self.again -= 1;
+                    self.queue.push_back(id);
+                }
+                Ok(Err(SpoolError::Unknown)) => {}
                 Ok(Err(error)) => return Err(io::Error::other(error)),
                 Err(_) => return Err(io::Error::other("the committer has ended")),
             }
@@ -175,7 +191,7 @@ impl Compaction {
         jobs: &mpsc::Sender<Job>,
         id: QueueId,
     ) -> Result<Option<(u64, oneshot::Receiver<Result<(), SpoolError>>)>, BodyError> {
-        let Some((place, size)) = self.lives_here(core, id)? else {
+        let Some((place, size, copies)) = self.lives_here(core, id)? else {
             return Ok(None);
         };
         let Located { message, .. } = core.locate(id, place).map_err(|e| match e {
@@ -183,11 +199,10 @@ impl Compaction {
             _ => BodyError::Damaged,
         })?;
         let mut cursor = JournalBody::new(Arc::clone(core), id, place, size).cursor();
-        let content = if size <= PART as u64 {
-            Content::Inline(read(&mut cursor, PART)?)
-        } else {
-            Content::Parts(move_parts(jobs, id, &mut cursor)?)
-        };
+        let mut room = PART as u64;
+        let content = lift(jobs, id, &mut cursor, size, &mut room)?;
+        let copies = self.copies(core, jobs, id, copies, &mut room)?;
+        let size = size + octets_of(&copies) as u64;
         let (reply, answer) = oneshot::channel();
         send(
             jobs,
@@ -195,23 +210,84 @@ impl Compaction {
                 message: Message::clone(&message),
                 from: place,
                 content,
+                copies,
                 reply,
             },
         )?;
         Ok(Some((size, answer)))
     }
 
-    /// Where a message lies and its size, if any of it is in this segment.
-    fn lives_here(&self, core: &Core, id: QueueId) -> Result<Option<(Place, u64)>, BodyError> {
+    /// The copies of a message: those that lie in this segment are lifted out of it,
+    /// others stay, and so do those that can't be read, for somebody to mend.
+    fn copies(
+        &self,
+        core: &Arc<Core>,
+        jobs: &mpsc::Sender<Job>,
+        id: QueueId,
+        copies: Vec<(u32, CopyEntry)>,
+        room: &mut u64,
+    ) -> Result<Vec<NewCopy>, BodyError> {
+        let mut moved = Vec::with_capacity(copies.len());
+        for (recipient, entry) in copies {
+            let head = locate_copy(&core.segments, id, &entry).map_err(|e| match e {
+                SegmentError::Io(e) => BodyError::Io(e),
+                _ => BodyError::Damaged,
+            })?;
+            let is_here = head.spans.iter().any(|s| s.at.segment == self.segment);
+            let size = head.size();
+            let name = (recipient, entry.copy);
+            let content = match is_here {
+                false => None,
+                true => {
+                    let body = JournalBody::of_copy(Arc::clone(core), id, name, size);
+                    match lift(jobs, id, &mut body.cursor(), size, room) {
+                        Ok(content) => Some(content),
+                        Err(BodyError::Io(e)) => return Err(BodyError::Io(e)),
+                        Err(_) => None,
+                    }
+                }
+            };
+            moved.push(NewCopy { head, content });
+        }
+        Ok(moved)
+    }
+
+    /// Where a message lies, its size and its copies, if any of it is in this segment.
+    #[allow(clippy::type_complexity)]
+    fn lives_here(
+        &self,
+        core: &Core,
+        id: QueueId,
+    ) -> Result<Option<(Place, u64, Vec<(u32, CopyEntry)>)>, BodyError> {
         let found = core.read(|index| {
             let Some(entry) = super::core::get_entry(index, id)? else {
                 return Ok(None);
             };
             let layout = read_layout(|key| index.get(key), id, &entry)?;
-            let is_here = layout.extents.iter().any(|(s, _)| *s == self.segment);
-            Ok(is_here.then_some((entry.place, entry.size)))
+            let copies = read_copies(|key| index.get(key), id, &entry)?;
+            let is_here = layout.extents.iter().any(|(s, _)| *s == self.segment)
+                || copies.iter().any(|(_, copy)| copy.is_in(self.segment));
+            Ok(is_here.then_some((entry.place, entry.size, copies)))
         });
         found.map_err(|e| BodyError::Io(io::Error::other(e)))
+    }
+}
+
+/// Reads what is small for the record that is to come, as long as that has room; writes
+/// what is large in parts.
+fn lift(
+    jobs: &mpsc::Sender<Job>,
+    id: QueueId,
+    cursor: &mut Cursor,
+    size: u64,
+    room: &mut u64,
+) -> Result<Content, BodyError> {
+    match room.checked_sub(size) {
+        Some(rest) => {
+            *room = rest;
+            Ok(Content::Inline(read(cursor, PART)?))
+        }
+        None => Ok(Content::Parts(move_parts(jobs, id, cursor)?)),
     }
 }
 

@@ -16,13 +16,14 @@ use super::super::fresh::FreshSender;
 use super::super::rules::IdMaker;
 use super::super::{Settings, SpoolError};
 use super::books::Books;
-use super::entry::{Entry, message_key};
+use super::copies::{CopyEntry, CopyHead, locate_copy};
+use super::entry::{Entry, copy_key, message_key};
 use super::events::Events;
 use super::index::{Index, IndexError};
 use super::keys::SecretKey;
 use super::locate::{Located, Span, locate};
 use super::meters::Meters;
-use super::pages::read_statuses;
+use super::pages::{read_copies, read_statuses};
 use super::payload::{Place, decode};
 use super::rebuild;
 use super::segments::{SEGMENT_SIZE, SegmentError, Segments};
@@ -71,6 +72,8 @@ pub(super) struct Found {
     pub(super) size: u64,
     /// Where its body lies.
     pub(super) spans: Vec<Span>,
+    /// The copies that are kept of it, by recipient.
+    pub(super) copies: Vec<(CopyEntry, CopyHead)>,
 }
 
 impl Core {
@@ -184,23 +187,26 @@ impl Core {
     pub(super) fn find(&self, id: QueueId) -> Result<Found, SpoolError> {
         // Compaction may move it between the two readings, but not for ever.
         for _ in 0..3 {
-            let (entry, statuses) = self
+            let (entry, statuses, copies) = self
                 .read(|index| match get_entry(index, id)? {
                     None => Ok(None),
                     Some(entry) => {
                         let statuses = read_statuses(|key| index.get(key), id, &entry)?;
-                        Ok(Some((entry, statuses)))
+                        let copies = read_copies(|key| index.get(key), id, &entry)?;
+                        Ok(Some((entry, statuses, copies)))
                     }
                 })?
                 .ok_or(SpoolError::Unknown)?;
-            match self.locate(id, entry.place) {
-                Ok(located) => {
+            let found = self.locate(id, entry.place);
+            match found.and_then(|found| Ok((found, self.locate_copies(id, copies)?))) {
+                Ok((located, copies)) => {
                     return Ok(Found {
                         message: located.message,
                         statuses,
                         place: entry.place,
                         size: entry.size,
                         spans: located.spans,
+                        copies,
                     });
                 }
                 Err(SegmentError::Gone) => {}
@@ -209,6 +215,45 @@ impl Core {
             }
         }
         Err(SpoolError::Damaged)
+    }
+
+    /// Reads what the journal says of copies. A damaged one is named and left out:
+    /// then another is made.
+    ///
+    /// # Errors
+    /// [`SegmentError`], but for damage.
+    pub(super) fn locate_copies(
+        &self,
+        id: QueueId,
+        copies: Vec<(u32, CopyEntry)>,
+    ) -> Result<Vec<(CopyEntry, CopyHead)>, SegmentError> {
+        let mut located = Vec::with_capacity(copies.len());
+        for (_, entry) in copies {
+            match locate_copy(&self.segments, id, &entry) {
+                Ok(head) => located.push((entry, head)),
+                Err(SegmentError::Damaged) => {
+                    let (segment, offset) = (entry.at.segment, entry.at.offset);
+                    tracing::error!(%id, segment, offset, "a stored copy is damaged");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(located)
+    }
+
+    /// The copy that is kept for a recipient.
+    ///
+    /// # Errors
+    /// As [`Core::read`].
+    pub(super) fn copy(
+        &self,
+        id: QueueId,
+        recipient: u32,
+    ) -> Result<Option<CopyEntry>, SpoolError> {
+        self.read(|index| match index.get(&copy_key(id, recipient))? {
+            None => Ok(None),
+            Some(value) => Ok(Some(decode(&value)?)),
+        })
     }
 
     /// Reads a message's head at its place; what can't be read is named.

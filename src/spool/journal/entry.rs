@@ -7,6 +7,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `b` | the books' totals, and the place in the journal up to which all is in the index |
+//! | `c` id recipient | a protected copy that is kept: [`super::copies::CopyEntry`] |
 //! | `d` host 0 time id | nothing: the due index |
 //! | `h` time id | nothing: when what is held is released |
 //! | `g` segment | octets of live messages in it |
@@ -41,6 +42,8 @@ pub(super) struct Entry {
     pub(super) dead: u32,
     /// Recipients in state `held`.
     pub(super) held: u32,
+    /// Recipients of whom a protected copy is kept.
+    pub(super) copies: u32,
     /// Whether any page of statuses is there; without, all are as accepted.
     pub(super) has_statuses: bool,
     pub(super) layout: LayoutRef,
@@ -92,6 +95,7 @@ pub(super) const BOOKS: &[u8] = b"b";
 pub(super) const MESSAGES: &[u8] = b"m";
 pub(super) const DUE: &[u8] = b"d";
 pub(super) const HELD: &[u8] = b"h";
+pub(super) const COPIES: &[u8] = b"c";
 pub(super) const LIVE: &[u8] = b"g";
 pub(super) const PINS: &[u8] = b"p";
 
@@ -111,6 +115,16 @@ pub(super) fn layout_key(id: QueueId, page: u32) -> Vec<u8> {
 pub(super) fn status_key(id: QueueId, page: usize) -> Vec<u8> {
     let page = u32::try_from(page).unwrap_or(u32::MAX);
     [b"s".as_slice(), &id.to_octets(), &page.to_be_bytes()].concat()
+}
+
+pub(super) fn copy_key(id: QueueId, recipient: u32) -> Vec<u8> {
+    [COPIES, &id.to_octets(), &recipient.to_be_bytes()].concat()
+}
+
+/// The message and the recipient of a copy's key.
+pub(super) fn parse_copy(key: &[u8]) -> Option<(QueueId, u32)> {
+    let id = key.get(1..13)?.try_into().ok().map(QueueId::from_octets)?;
+    Some((id, number_in(key, 13)?))
 }
 
 pub(super) fn live_key(segment: u32) -> Vec<u8> {

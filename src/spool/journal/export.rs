@@ -18,7 +18,8 @@ use crate::sys::{Disk, Entropy};
 use crate::types::{Message, QueueId, RecipientStatus};
 
 use super::super::{Settings, SpoolError};
-use super::archive::{ArchiveHead, Exported, Writer};
+use super::archive::{ArchiveCopy, ArchiveHead, Exported, Writer};
+use super::copies::CopyHead;
 use super::core::Core;
 use super::locate::{Span, locate, read_span};
 use super::query;
@@ -64,7 +65,8 @@ struct Current {
     statuses: Vec<RecipientStatus>,
     size: u64,
     spans: Vec<Span>,
-    /// Spans written as parts.
+    copies: Vec<CopyHead>,
+    /// Spans written as parts: the message's, if it has more than one, and the copies'.
     done: usize,
     tries: u32,
 }
@@ -194,16 +196,14 @@ impl Export {
     /// The next record of a message; `None` if it was given up, or begins anew.
     fn write(&mut self, mut current: Current) -> Result<Option<Bytes>, SpoolError> {
         let id = current.message.id;
-        let is_inline = current.spans.len() <= 1;
-        if !is_inline && current.done == current.spans.len() {
-            return self.finish(&current, Bytes::new()).map(Some);
-        }
-        let octets = match current.spans.get(current.done) {
+        let part = current.parts().nth(current.done);
+        let span = part.or_else(|| current.inline());
+        let octets = match span {
             None => Ok(Vec::new()),
-            Some(span) => read_span(self.source.segments(), id, *span),
+            Some(span) => read_span(self.source.segments(), id, span),
         };
         match octets {
-            Ok(octets) if is_inline => self.finish(&current, octets.into()).map(Some),
+            Ok(octets) if part.is_none() => self.finish(&current, octets.into()).map(Some),
             Ok(octets) => {
                 let number = u32::try_from(current.done).unwrap_or(u32::MAX);
                 current.done += 1;
@@ -225,7 +225,16 @@ impl Export {
     }
 
     fn finish(&mut self, current: &Current, body: Bytes) -> Result<Bytes, SpoolError> {
-        let parts = u32::try_from(current.done).unwrap_or(u32::MAX);
+        let count = |spans: &[Span]| u32::try_from(spans.len()).unwrap_or(u32::MAX);
+        let copies = current.copies.iter().map(|head| ArchiveCopy {
+            octets: head.size(),
+            parts: count(&head.spans),
+            head: CopyHead {
+                // They are places in a journal that this is not.
+                spans: Vec::new(),
+                ..head.clone()
+            },
+        });
         let open = current.statuses.iter().filter(|s| s.state.is_open());
         self.tally.messages += 1;
         self.tally.recipients += open.count() as u64;
@@ -234,9 +243,33 @@ impl Export {
             message: current.message.clone(),
             statuses: current.statuses.clone(),
             octets: current.size,
-            parts,
+            parts: match current.inline() {
+                Some(_) => 0,
+                None => count(&current.spans),
+            },
+            copies: copies.collect(),
         };
         self.writer.message(&head, body).map_err(sick)
+    }
+}
+
+impl Current {
+    /// The one run of the message that rides in its own record.
+    fn inline(&self) -> Option<Span> {
+        match self.spans.as_slice() {
+            [span] => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// What goes before that record.
+    fn parts(&self) -> impl Iterator<Item = Span> {
+        let own = match self.inline() {
+            Some(_) => [].iter(),
+            None => self.spans.iter(),
+        };
+        let copies = self.copies.iter().flat_map(|copy| &copy.spans);
+        own.chain(copies).copied()
     }
 }
 
@@ -276,6 +309,7 @@ impl Source {
                     statuses: found.statuses,
                     size: found.size,
                     spans: found.spans,
+                    copies: found.copies.into_iter().map(|(_, head)| head).collect(),
                     done: 0,
                     tries: 0,
                 })
@@ -289,6 +323,7 @@ impl Source {
                     statuses: live.statuses.clone(),
                     size: live.size,
                     spans: located.spans,
+                    copies: live.copies.values().map(|(_, head)| head.clone()).collect(),
                     done: 0,
                     tries: 0,
                 })

@@ -19,6 +19,7 @@ use crate::types::{QueueId, State, Timestamp};
 
 use super::super::{Settings, SpoolError};
 use super::archive::{Archive, ArchiveError, ArchiveHead, Found};
+use super::copies::NewCopy;
 use super::core::get_entry;
 use super::import_report::{Ended, ImportError, Imported, ImportedMessage, Taken};
 use super::job::{Content, HeldPart, Job};
@@ -207,10 +208,7 @@ impl<'a> Import<'a> {
     fn message(&mut self, mut head: ArchiveHead, body: Bytes) -> Result<(), SpoolError> {
         let id = head.message.id;
         let parts = self.parts.take().filter(|parts| parts.id == id);
-        let is_whole = head.parts == 0
-            || parts.as_ref().is_some_and(|parts| {
-                parts.is_whole && parts.count == head.parts && parts.octets == head.octets
-            });
+        let is_whole = is_whole(&head, parts.as_ref());
         if !is_whole {
             let hosts = head.message.by_host().into_iter().map(|(host, _)| host);
             self.report.name(None, Some(id), hosts.collect());
@@ -234,11 +232,21 @@ impl<'a> Import<'a> {
             self.note(&message);
             return Ok(());
         }
+        let mut parts = parts
+            .map(|parts| parts.held)
+            .unwrap_or_default()
+            .into_iter();
+        let mut take = |count: u32| Content::Parts(parts.by_ref().take(count as usize).collect());
         let content = match head.parts {
             0 => Content::Inline(vec![body]),
-            _ => Content::Parts(parts.map(|parts| parts.held).unwrap_or_default()),
+            count => take(count),
         };
-        self.write(head, content, message)
+        let copies = head.copies.drain(..).map(|copy| NewCopy {
+            head: copy.head,
+            content: Some(take(copy.parts)),
+        });
+        let copies = copies.collect();
+        self.write(head, content, copies, message)
     }
 
     /// Sends a message on its way to the committer.
@@ -246,6 +254,7 @@ impl<'a> Import<'a> {
         &mut self,
         head: ArchiveHead,
         content: Content,
+        copies: Vec<NewCopy>,
         message: ImportedMessage,
     ) -> Result<(), SpoolError> {
         let Target::Spool(store) = self.target else {
@@ -259,6 +268,7 @@ impl<'a> Import<'a> {
                 message: head.message,
                 statuses: head.statuses,
                 content,
+                copies,
                 reply,
             },
         )?;
@@ -317,6 +327,26 @@ impl<'a> Import<'a> {
     fn note(&mut self, message: &ImportedMessage) {
         self.report.count(message);
         (self.told)(message);
+    }
+}
+
+/// Whether all parts that a message's record counts went before it.
+fn is_whole(head: &ArchiveHead, parts: Option<&Parts>) -> bool {
+    let own = match head.parts {
+        0 => 0,
+        _ => head.octets,
+    };
+    let copies = head.copies.iter();
+    let (count, octets) = copies.fold((u64::from(head.parts), own), |(count, octets), copy| {
+        let octets = octets.saturating_add(copy.octets);
+        (count + u64::from(copy.parts), octets)
+    });
+    match parts {
+        None => count == 0,
+        Some(parts) => {
+            count == 0
+                || (parts.is_whole && u64::from(parts.count) == count && parts.octets == octets)
+        }
     }
 }
 

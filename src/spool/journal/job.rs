@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::types::{Message, QueueId, RecipientStatus, Settlement};
 
 use super::super::SpoolError;
+use super::copies::NewCopy;
 use super::core::Core;
 use super::payload::{PartRef, Place};
 
@@ -37,14 +38,18 @@ pub(super) enum Job {
     },
     /// A settlement.
     Settle {
+        /// Without its copies.
         settlement: Settlement,
+        copies: Vec<NewCopy>,
         reply: Reply<()>,
     },
-    /// A live message to be moved, if it is still where it was.
+    /// A live message to be moved, if it is still where it was, and no copy has come
+    /// since ([`SpoolError::Unknown`]).
     Carry {
         message: Message,
         from: Place,
         content: Content,
+        copies: Vec<NewCopy>,
         reply: Reply<()>,
     },
     /// A message of an export, unless there is one of that id
@@ -53,6 +58,7 @@ pub(super) enum Job {
         message: Message,
         statuses: Vec<RecipientStatus>,
         content: Content,
+        copies: Vec<NewCopy>,
         reply: Reply<()>,
     },
     /// Look after yourself: heal, rebuild, see how much room there is.
@@ -83,16 +89,29 @@ impl Job {
     /// How much it adds to a group commit, in octets, roughly.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Accept { content, .. }
-            | Self::Carry { content, .. }
-            | Self::Import { content, .. } => content.octets(),
+            Self::Accept { content, .. } => content.octets(),
+            Self::Carry {
+                content, copies, ..
+            }
+            | Self::Import {
+                content, copies, ..
+            } => content.octets() + octets_of(copies),
             Self::Part { pieces, .. } => octets(pieces),
-            Self::Settle { settlement, .. } => {
-                settlement.messages.iter().map(|m| m.octets.len()).sum()
+            Self::Settle {
+                settlement, copies, ..
+            } => {
+                let messages = settlement.messages.iter().map(|m| m.octets.len());
+                messages.sum::<usize>() + octets_of(copies)
             }
             Self::Wake { .. } | Self::Close { .. } => 0,
         }
     }
+}
+
+/// Octets that come with copies.
+pub(super) fn octets_of(copies: &[NewCopy]) -> usize {
+    let contents = copies.iter().filter_map(|copy| copy.content.as_ref());
+    contents.map(Content::octets).sum()
 }
 
 /// Octets of all pieces.

@@ -4,6 +4,8 @@
 //! a head that opens but speaks of another message, or of runs that its record
 //! can't hold, is damage. Called by reading calls, body readers and compaction.
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::{Message, QueueId};
 
 use super::payload::{
@@ -14,7 +16,7 @@ use super::seal::{Sealer, Section};
 use super::segments::{SegmentError, Segments};
 
 /// A run of a body within one record's body section.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Span {
     /// The record.
     pub(super) at: Position,

@@ -1,4 +1,4 @@
-//! Statuses and layouts, put together from their pages.
+//! Statuses, layouts and copies, put together from their pages.
 //!
 //! Owns the reading of what the index cuts into pages, and the small sums over
 //! it. Holds always: a missing page of statuses means that all of them are as
@@ -8,7 +8,8 @@
 use crate::types::{Host, Message, QueueId, RecipientStatus, State, Timestamp};
 
 use super::super::rules;
-use super::entry::{Entry, Layout, LayoutRef, STATUS_PAGE, layout_key, status_key};
+use super::copies::CopyEntry;
+use super::entry::{Entry, Layout, LayoutRef, STATUS_PAGE, copy_key, layout_key, status_key};
 use super::index::IndexError;
 use super::payload::decode;
 
@@ -36,6 +37,27 @@ pub(super) fn read_statuses(
         }
     }
     Ok(statuses)
+}
+
+/// Reads what is kept of copies of a message, by recipient, through `get`.
+///
+/// # Errors
+/// [`IndexError`].
+pub(super) fn read_copies(
+    get: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, IndexError>,
+    id: QueueId,
+    entry: &Entry,
+) -> Result<Vec<(u32, CopyEntry)>, IndexError> {
+    let mut copies = Vec::new();
+    for recipient in 0..entry.recipients {
+        if copies.len() >= entry.copies as usize {
+            break;
+        }
+        if let Some(value) = get(&copy_key(id, recipient))? {
+            copies.push((recipient, decode(&value)?));
+        }
+    }
+    Ok(copies)
 }
 
 /// Reads a message's layout through `get`.

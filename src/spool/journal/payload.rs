@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::copies::CopyHead;
 use crate::types::{
     AuditEvent, ContentFacts, Encrypted, Message, MessageFacts, RecipientChange, RecipientStatus,
     TextCount,
@@ -25,7 +26,7 @@ pub(super) struct Position {
 }
 
 /// Where a message lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Place {
     /// Its record.
     pub(super) at: Position,
@@ -74,14 +75,16 @@ pub(super) struct CarryHead {
     pub(super) message: Message,
     pub(super) statuses: Vec<RecipientStatus>,
     pub(super) body: BodyPlan,
+    pub(super) copies: Vec<CopyHead>,
 }
 
 /// The head of a settlement record; the new messages' octets are its body, one
-/// behind the other.
+/// behind the other, and behind them those of small copies.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SettlementHead {
     pub(super) changes: Vec<RecipientChange>,
     pub(super) messages: Vec<NewHead>,
+    pub(super) copies: Vec<CopyHead>,
     pub(super) events: Vec<AuditEvent>,
 }
 

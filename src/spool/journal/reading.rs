@@ -18,6 +18,7 @@ use crate::types::{QueueId, RecipientChange, RecipientStatus};
 
 use super::super::Settings;
 use super::checkpoint::Checkpoint;
+use super::copies::{CopyEntry, CopyHead, entries, is_wanted};
 use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
 use super::locate::{Span, spans};
 use super::payload::{AcceptHead, CarryHead, Headed, Place, Position, SettlementHead, decode};
@@ -56,6 +57,21 @@ pub(super) struct Live {
     pub(super) size: u64,
     pub(super) statuses: Vec<RecipientStatus>,
     pub(super) spans: Vec<Span>,
+    /// Copies that are kept, by recipient.
+    pub(super) copies: BTreeMap<u32, (CopyEntry, CopyHead)>,
+}
+
+impl Live {
+    /// Takes in what a record's head says of copies, and lets go of those that nobody
+    /// wants any more.
+    fn keep(&mut self, heads: Vec<CopyHead>, at: Position) {
+        let entries = entries(&heads, at);
+        for ((index, entry), head) in entries.into_iter().zip(heads) {
+            self.copies.insert(index, (entry, head));
+        }
+        let statuses = &self.statuses;
+        self.copies.retain(|index, _| is_wanted(statuses, *index));
+    }
 }
 
 /// A damaged place.
@@ -253,16 +269,19 @@ impl Reading {
                         size: head.body.size(),
                         statuses: vec![RecipientStatus::queued(now); recipients],
                         spans: spans(at, head.body),
+                        copies: BTreeMap::new(),
                     });
             }
             Kind::Carry => {
                 let head = CarryHead::from_octets(&head).map_err(|_| KeyError)?;
-                let live = Live {
+                let mut live = Live {
                     place: Place { at, slot: 0 },
                     size: head.body.size(),
                     statuses: head.statuses,
                     spans: spans(at, head.body),
+                    copies: BTreeMap::new(),
                 };
+                live.keep(head.copies, at);
                 self.messages.insert(head.message.id, live);
             }
             Kind::Settlement => {
@@ -276,6 +295,7 @@ impl Reading {
     fn settle(&mut self, id: QueueId, at: Position, head: SettlementHead) {
         if let Some(live) = self.messages.get_mut(&id) {
             change(&mut live.statuses, head.changes);
+            live.keep(head.copies, at);
             let is_listed =
                 |s: &RecipientStatus| s.state.is_open() || s.state == crate::types::State::Dead;
             if !live.statuses.iter().any(is_listed) {
@@ -296,6 +316,7 @@ impl Reading {
                 size: new.octets,
                 statuses: vec![RecipientStatus::queued(new.message.received_at); recipients],
                 spans: vec![span],
+                copies: BTreeMap::new(),
             });
         }
     }

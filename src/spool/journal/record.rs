@@ -25,7 +25,7 @@ pub(super) const HEADER_LEN: usize = 56;
 pub(super) const MAGIC: [u8; 4] = *b"PstJ";
 /// The part of the header that the seal covers.
 pub(super) const ABOUT_LEN: usize = 48;
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// Octets of a sealed head at most: a settlement of thousands of recipients.
 const HEAD_MAX: u64 = 32 << 20;
 /// Octets of a sealed body at most.
@@ -36,9 +36,9 @@ const BODY_MAX: u64 = 256 << 20;
 pub(super) enum Kind {
     /// A message: envelope, facts, and its body or the places of its parts.
     Accept = 1,
-    /// A run of a large body; garbage unless an accept or carry names it.
+    /// A run of a large body or copy; garbage unless another record names it.
     Part = 2,
-    /// New statuses, new messages and audit events, together.
+    /// New statuses, new messages, copies and audit events, together.
     Settlement = 3,
     /// A live message with its statuses, moved by compaction.
     Carry = 4,

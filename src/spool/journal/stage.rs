@@ -9,21 +9,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::sys::Entropy;
-use crate::types::{
-    AuditEvent, Body, MemoryBody, Message, QueueId, RecipientStatus, Settlement, Timestamp,
-};
+use crate::types::{AuditEvent, Body, MemoryBody, Message, QueueId, RecipientStatus, Settlement};
 
-use super::super::{Fresh, SpoolError, rules};
+use super::super::{Fresh, SpoolError};
 use super::apply::{self, Written};
 use super::body::JournalBody;
+use super::copies::{NewCopy, tell_full};
 use super::core::Core;
 use super::head::Head;
 use super::index::IndexError;
-use super::job::{Content, HeldPart, Job, Reply, octets};
-use super::payload::{
-    AcceptHead, BodyPlan, CarryHead, Headed, NewHead, PartRef, Place, Position, SettlementHead,
-    encode,
-};
+use super::job::{Content, HeldPart, Job, Reply, octets, octets_of};
+use super::laid::{Laid, settlement_head, split};
+use super::payload::{AcceptHead, CarryHead, Headed, PartRef, Place, Position, encode};
 use super::record::{Draft, Kind};
 use super::staged::Staged;
 use super::txn::{Finished, Txn};
@@ -104,27 +101,28 @@ impl<'a> Stage<'a> {
             }
             Job::Settle {
                 mut settlement,
+                copies,
                 reply,
             } => {
                 let learnt = settlement.learnt.take();
-                let result = self.settle(settlement);
-                self.note(result, reply, |(at, events, fresh), reply| {
-                    Staged::Settled {
-                        at,
-                        events,
-                        learnt,
-                        fresh,
-                        reply,
-                    }
+                let result = self.settle(settlement, copies);
+                self.note(result, reply, |settled, reply| Staged::Settled {
+                    at: settled.at,
+                    events: settled.events,
+                    learnt,
+                    fresh: settled.fresh,
+                    parts: settled.parts,
+                    reply,
                 });
             }
             Job::Carry {
                 message,
                 from,
                 content,
+                copies,
                 reply,
             } => {
-                let result = self.carry(message, from, content);
+                let result = self.carry(message, from, content, copies);
                 self.note(result, reply, |parts, reply| Staged::Message {
                     fresh: None,
                     parts,
@@ -135,9 +133,10 @@ impl<'a> Stage<'a> {
                 message,
                 statuses,
                 content,
+                copies,
                 reply,
             } => {
-                let result = self.import(message, statuses, content);
+                let result = self.import(message, statuses, content, copies);
                 self.note(result, reply, |parts, reply| Staged::Message {
                     fresh: None,
                     parts,
@@ -231,23 +230,22 @@ impl<'a> Stage<'a> {
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn settle(
-        &mut self,
-        settlement: Settlement,
-    ) -> Result<(Position, Vec<AuditEvent>, Vec<Fresh>), Refused> {
+    fn settle(&mut self, settlement: Settlement, copies: Vec<NewCopy>) -> Result<Settled, Refused> {
         let id = settlement.id;
         let entry = self.txn.entry(id)?.ok_or(SpoolError::Unknown)?;
         if !apply::may_settle(&entry, &settlement.changes) {
             return Err(SpoolError::Unknown.into());
         }
-        let (head, bodies) = settlement_head(settlement, self.core.ids.now());
+        let copies = self.with_room(id, copies);
+        let (mut head, bodies) = settlement_head(settlement, self.core.ids.now());
+        let mut body = Laid::behind(self.head.next_position(), bodies.clone());
+        head.copies = body.copies(copies);
         let written = self.write(Plan {
             kind: Kind::Settlement,
             id,
             part: 0,
             head: encode(&head).map_err(IndexError::from)?,
-            body: &bodies,
+            body: &body.pieces,
         })?;
         let is_new = head
             .messages
@@ -267,7 +265,25 @@ impl<'a> Stage<'a> {
                 is_new.then_some(Fresh { message, body })
             })
             .collect();
-        Ok((written.at, head.events, fresh))
+        Ok(Settled {
+            at: written.at,
+            events: head.events,
+            fresh,
+            parts: body.parts,
+        })
+    }
+
+    /// The copies for which there is room; those in parts have taken theirs.
+    fn with_room(&mut self, id: QueueId, copies: Vec<NewCopy>) -> Vec<NewCopy> {
+        let mut kept = Vec::with_capacity(copies.len());
+        for copy in copies {
+            let octets = octets_of(std::slice::from_ref(&copy));
+            match self.take_room(octets) {
+                Err(_) if octets > 0 => tell_full(id),
+                _ => kept.push(copy),
+            }
+        }
+        kept
     }
 
     fn carry(
@@ -275,12 +291,19 @@ impl<'a> Stage<'a> {
         message: Message,
         from: Place,
         content: Content,
+        mut copies: Vec<NewCopy>,
     ) -> Result<Vec<HeldPart>, Refused> {
         let id = message.id;
         let entry = self.txn.entry(id)?.filter(|e| e.place == from);
         let entry = entry.ok_or(SpoolError::Unknown)?;
         let statuses = self.txn.statuses(id, &entry)?;
-        self.write_carry(message, statuses, content)
+        let current = self.txn.copies(id, &entry)?;
+        let is_there = |name: QueueId| current.iter().any(|(_, copy)| copy.copy == name);
+        copies.retain(|copy| is_there(copy.head.copy));
+        if copies.len() < current.len() {
+            return Err(SpoolError::Unknown.into());
+        }
+        self.write_carry(message, statuses, content, copies)
     }
 
     /// An import is a message moved from another journal.
@@ -289,12 +312,13 @@ impl<'a> Stage<'a> {
         message: Message,
         statuses: Vec<RecipientStatus>,
         content: Content,
+        copies: Vec<NewCopy>,
     ) -> Result<Vec<HeldPart>, Refused> {
         if self.txn.entry(message.id)?.is_some() {
             return Err(SpoolError::Unknown.into());
         }
-        self.take_room(content.octets())?;
-        self.write_carry(message, statuses, content)
+        self.take_room(content.octets() + octets_of(&copies))?;
+        self.write_carry(message, statuses, content, copies)
     }
 
     fn write_carry(
@@ -302,20 +326,25 @@ impl<'a> Stage<'a> {
         message: Message,
         statuses: Vec<RecipientStatus>,
         content: Content,
+        copies: Vec<NewCopy>,
     ) -> Result<Vec<HeldPart>, Refused> {
         let id = message.id;
-        let (body, pieces, parts) = split(content);
+        let (body, pieces, mut parts) = split(content);
+        let mut laid = Laid::behind(self.head.next_position(), pieces);
+        let copies = laid.copies(copies);
+        parts.append(&mut laid.parts);
         let head = CarryHead {
             message,
             statuses,
             body,
+            copies,
         };
         let written = self.write(Plan {
             kind: Kind::Carry,
             id,
             part: 0,
             head: head.to_octets().map_err(IndexError::from)?,
-            body: &pieces,
+            body: &laid.pieces,
         })?;
         apply::carry(&mut self.txn, &head, written)?;
         Ok(parts)
@@ -359,6 +388,14 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// What has come of a settlement.
+struct Settled {
+    at: Position,
+    events: Vec<AuditEvent>,
+    fresh: Vec<Fresh>,
+    parts: Vec<HeldPart>,
+}
+
 /// Why a job has no record.
 enum Refused {
     /// For this reason of its own.
@@ -376,43 +413,6 @@ impl From<SpoolError> for Refused {
 impl From<IndexError> for Refused {
     fn from(error: IndexError) -> Self {
         Self::Index(error)
-    }
-}
-
-/// A settlement as its record has it: the head, and the new messages' octets.
-fn settlement_head(settlement: Settlement, now: Timestamp) -> (SettlementHead, Vec<Bytes>) {
-    let (messages, bodies) = settlement
-        .messages
-        .into_iter()
-        .map(|new| {
-            let head = NewHead {
-                message: new.message,
-                octets: new.octets.len() as u64,
-            };
-            (head, new.octets)
-        })
-        .unzip();
-    let changes = settlement
-        .changes
-        .into_iter()
-        .map(|change| rules::tidy(change, now))
-        .collect();
-    let head = SettlementHead {
-        changes,
-        messages,
-        events: settlement.events,
-    };
-    (head, bodies)
-}
-
-/// What a message's record says of its body, and holds of it.
-fn split(content: Content) -> (BodyPlan, Vec<Bytes>, Vec<HeldPart>) {
-    match content {
-        Content::Inline(pieces) => (BodyPlan::Inline(octets(&pieces) as u64), pieces, Vec::new()),
-        Content::Parts(parts) => {
-            let plan = BodyPlan::Parts(parts.iter().map(|held| held.part).collect());
-            (plan, Vec::new(), parts)
-        }
     }
 }
 

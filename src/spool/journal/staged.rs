@@ -31,6 +31,8 @@ pub(super) enum Staged {
         events: Vec<AuditEvent>,
         learnt: Option<Learnt>,
         fresh: Vec<Fresh>,
+        /// Of large copies; let go once the settlement pins their segments.
+        parts: Vec<HeldPart>,
         reply: Reply<()>,
     },
 }
@@ -66,7 +68,13 @@ impl Staged {
             Self::Part { part, reply } => {
                 let _ = reply.send(Ok(HeldPart::new(core, part)));
             }
-            Self::Settled { fresh, reply, .. } => {
+            Self::Settled {
+                fresh,
+                parts,
+                reply,
+                ..
+            } => {
+                drop(parts);
                 fresh.into_iter().for_each(|f| core.fresh.send(f));
                 let _ = reply.send(Ok(()));
             }

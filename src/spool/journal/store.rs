@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sys::metrics::Page;
-use crate::types::{BoxFuture, Host, QueueId, Settlement, Timestamp};
+use crate::types::{BoxFuture, Host, QueueId, Settlement, StoredCopy, Timestamp};
 
 use super::super::{Due, Filter, Intake, SpoolError, Stats, Store, Stored, Survey};
 use super::body::JournalBody;
 use super::committer::Committer;
+use super::copies;
 use super::core::{Core, Found};
 use super::intake::{JournalIntake, ask};
 use super::job::Job;
@@ -155,6 +156,17 @@ impl JournalStore {
             .map_err(|e| SpoolError::Sick(Arc::new(std::io::Error::other(e))))?
     }
 
+    async fn settled(&self, mut settlement: Settlement) -> Result<(), SpoolError> {
+        let kept = std::mem::take(&mut settlement.copies);
+        let copies = copies::write(&self.core, &self.jobs, settlement.id, kept).await?;
+        ask(&self.jobs, |reply| Job::Settle {
+            settlement,
+            copies,
+            reply,
+        })
+        .await
+    }
+
     async fn shut(&self) {
         let was_closed = std::mem::replace(&mut self.core.health().is_closed, true);
         if was_closed {
@@ -212,7 +224,19 @@ impl Drop for JournalStore {
 /// A found message with its body.
 fn stored(core: &Arc<Core>, found: Found) -> Stored {
     let id = found.message.id;
+    let copies = found.copies.into_iter().map(|(entry, head)| {
+        let size = head.size();
+        let (index, name) = (head.index, entry.copy);
+        let body = JournalBody::of_copy(Arc::clone(core), id, (index, name), size);
+        let copy = StoredCopy {
+            method: head.method,
+            proof: head.proof,
+            body: Arc::new(body),
+        };
+        (index, copy)
+    });
     Stored {
+        copies: copies.collect(),
         message: Arc::new(found.message),
         recipients: found.statuses,
         body: Arc::new(JournalBody::new(
@@ -233,7 +257,7 @@ impl Store for JournalStore {
     }
 
     fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), SpoolError>> {
-        Box::pin(ask(&self.jobs, |reply| Job::Settle { settlement, reply }))
+        Box::pin(self.settled(settlement))
     }
 
     fn load(&self, id: QueueId) -> BoxFuture<'_, Result<Stored, SpoolError>> {

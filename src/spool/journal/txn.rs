@@ -12,12 +12,13 @@ use crate::types::{Message, QueueId, RecipientStatus};
 
 use super::super::{Due, rules};
 use super::books::Books;
+use super::copies::{CopyEntry, is_wanted};
 use super::entry::{
-    self, Entry, LAYOUT_PAGE, Layout, LayoutRef, STATUS_PAGE, Totals, layout_key, message_key,
-    status_key,
+    self, Entry, LAYOUT_PAGE, Layout, LayoutRef, STATUS_PAGE, Totals, copy_key, layout_key,
+    message_key, status_key,
 };
 use super::index::{Change, Index, IndexError};
-use super::pages::{count, due_by_host, layout_of, read_layout, read_statuses};
+use super::pages::{count, due_by_host, layout_of, read_copies, read_layout, read_statuses};
 use super::payload::{Place, Position, decode, encode};
 
 /// The overlay.
@@ -49,6 +50,8 @@ pub(super) struct NewEntry<'m> {
     pub(super) extents: Vec<(u32, u64)>,
     /// `None`: all as accepted.
     pub(super) statuses: Option<&'m [RecipientStatus]>,
+    /// Copies that are kept, by recipient; those of who is no more open are left out.
+    pub(super) copies: Vec<(u32, CopyEntry)>,
 }
 
 impl<'a> Txn<'a> {
@@ -114,6 +117,18 @@ impl<'a> Txn<'a> {
         read_statuses(|key| self.get(key), id, entry)
     }
 
+    /// What is kept of copies of a message, by recipient.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(super) fn copies(
+        &self,
+        id: QueueId,
+        entry: &Entry,
+    ) -> Result<Vec<(u32, CopyEntry)>, IndexError> {
+        read_copies(|key| self.get(key), id, entry)
+    }
+
     /// A message's layout.
     ///
     /// # Errors
@@ -141,6 +156,7 @@ impl<'a> Txn<'a> {
             open: 0,
             dead: 0,
             held: 0,
+            copies: 0,
             has_statuses: new.statuses.is_some(),
             layout: LayoutRef::Pages(0),
         };
@@ -158,6 +174,7 @@ impl<'a> Txn<'a> {
         self.put_due(id, &layout, &[], statuses);
         count(&mut entry, statuses);
         self.add_totals(&entry);
+        self.keep_copies(id, &mut entry, statuses, new.copies)?;
         entry.layout = self.put_layout(id, layout)?;
         self.put(message_key(id), Some(encode(&entry)?.into()));
         Ok(())
@@ -172,11 +189,11 @@ impl<'a> Txn<'a> {
         let statuses = self.statuses(id, entry)?;
         self.put_due(id, &layout, &statuses, &[]);
         self.sub_totals(entry);
-        self.take_out(id, entry, &layout);
-        Ok(())
+        self.take_out(id, entry, &layout)
     }
 
-    /// Gives a message new statuses; with none left that is listed, it goes.
+    /// Gives a message new statuses and copies; with none left that is listed, it goes,
+    /// and with each that is no more open, the copy kept for it.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -185,6 +202,7 @@ impl<'a> Txn<'a> {
         id: QueueId,
         mut entry: Entry,
         after: &[RecipientStatus],
+        copies: Vec<(u32, CopyEntry)>,
     ) -> Result<(), IndexError> {
         let layout = self.layout(id, &entry)?;
         let before = self.statuses(id, &entry)?;
@@ -192,10 +210,10 @@ impl<'a> Txn<'a> {
         self.sub_totals(&entry);
         count(&mut entry, after);
         if entry.open == 0 && entry.dead == 0 {
-            self.take_out(id, &entry, &layout);
-            return Ok(());
+            return self.take_out(id, &entry, &layout);
         }
         self.add_totals(&entry);
+        self.keep_copies(id, &mut entry, after, copies)?;
         let differs = |page: usize| {
             let page = page * STATUS_PAGE..(page + 1) * STATUS_PAGE;
             page.into_iter().any(|i| before.get(i) != after.get(i))
@@ -218,7 +236,53 @@ impl<'a> Txn<'a> {
         }
     }
 
-    fn take_out(&mut self, id: QueueId, entry: &Entry, layout: &Layout) {
+    /// Enters new copies in place of older ones, and lets go of those that nobody
+    /// wants any more.
+    fn keep_copies(
+        &mut self,
+        id: QueueId,
+        entry: &mut Entry,
+        statuses: &[RecipientStatus],
+        new: Vec<(u32, CopyEntry)>,
+    ) -> Result<(), IndexError> {
+        let mut kept = match entry.copies {
+            0 => Vec::new(),
+            _ => self.copies(id, entry)?,
+        };
+        let replaced = |index: u32| new.iter().any(|(new, _)| *new == index);
+        kept.retain(|(index, copy)| {
+            let stays = is_wanted(statuses, *index) && !replaced(*index);
+            if !stays {
+                self.drop_copy(id, *index, copy);
+            }
+            stays
+        });
+        let mut count = kept.len();
+        for (index, copy) in new {
+            if !is_wanted(statuses, index) {
+                continue;
+            }
+            for (segment, octets) in &copy.extents {
+                self.add_live(*segment, *octets);
+            }
+            self.put(copy_key(id, index), Some(encode(&copy)?.into()));
+            count += 1;
+        }
+        entry.copies = u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    fn drop_copy(&mut self, id: QueueId, index: u32, copy: &CopyEntry) {
+        for (segment, octets) in &copy.extents {
+            self.sub_live(*segment, *octets);
+        }
+        self.put(copy_key(id, index), None);
+    }
+
+    fn take_out(&mut self, id: QueueId, entry: &Entry, layout: &Layout) -> Result<(), IndexError> {
+        for (index, copy) in self.copies(id, entry)? {
+            self.drop_copy(id, index, &copy);
+        }
         for (segment, octets) in &layout.extents {
             self.sub_live(*segment, *octets);
         }
@@ -233,6 +297,7 @@ impl<'a> Txn<'a> {
             }
         }
         self.put(message_key(id), None);
+        Ok(())
     }
 
     fn put_statuses(

@@ -176,6 +176,7 @@ fn job_of(recipients: &[&str], body: MemoryBody) -> Job {
             mailbox,
             attempts: 0,
             delay_told: false,
+            copy: None,
             released: false,
         });
     Job {

@@ -15,7 +15,7 @@ use crate::policy::Question;
 use crate::protect::discovery::{Cause, Discover, LookupError, Sought};
 use crate::protect::keys::KeyStore;
 use crate::protect::{PgpSettings, Protector, Settings, SmimeSettings};
-use crate::types::{AuthenticatedBy, Reason};
+use crate::types::{AuthenticatedBy, ContentFacts, ContentProof, Encrypted, Reason, StoredCopy};
 
 /// What no far side may see but inside of an envelope.
 const MARKER: &str = "Quetzal-0815";
@@ -413,6 +413,113 @@ async fn a_lookup_that_fails_is_waited_for_as_long_as_patience_lasts() {
     keys.pgp("anna");
     let (report, _) = looking(&keys, Says(failed(), None), MINUTE, 0).await;
     assert_eq!(fates(&report), ["delivered"]);
+}
+
+/// What may have arrived is sent again as it was, unless it was for another key.
+#[tokio::test(start_paused = true)]
+async fn a_retry_sends_the_same_octets() {
+    let keys = Keys::new();
+    keys.pgp("anna");
+    // One command at a time, so that no message begins for nobody.
+    let mx = FarSide::offering(None, &["8BITMIME"])
+        .says("RCPT", &["451 4.2.0 later"])
+        .says("DOT", &["CLOSE"]);
+    let world = World::new(Ca::new(), &[&mx]).methods(&["pgp", "bounce"]);
+    let deliverer = world.deliverer().0.protecting(keys.protector(&both()));
+    let mut job = job_of(&["anna"], letter());
+    let go = async |job: &Job| attempt(&deliverer, job, &mut Lane::default()).await;
+    // Nothing of it was sent: nothing is kept.
+    let report = go(&job).await;
+    assert_eq!(fates(&report), ["deferred deferred 4.2.0"]);
+    assert_eq!(report.recipients[0].copy, None);
+    let report = go(&job).await;
+    assert_eq!(fates(&report), ["deferred outcome-unknown 4.4.2"]);
+    let kept = report.recipients[0].copy.clone().unwrap();
+    assert_eq!((kept.index, kept.method), (0, Method::Pgp));
+    assert_eq!(
+        Some(&kept.proof),
+        report.recipients[0].evidence.content.as_ref()
+    );
+    job.recipients[0].copy = Some(StoredCopy {
+        method: kept.method,
+        proof: kept.proof.clone(),
+        body: Arc::new(MemoryBody::new([kept.octets.clone()])),
+    });
+    let report = go(&job).await;
+    assert_eq!(fates(&report), ["delivered"]);
+    assert_eq!(report.recipients[0].copy, None, "it is there already");
+    let bodies = mx.bodies();
+    assert_eq!(bodies.len(), 2);
+    assert!(bodies[0] == bodies[1]);
+    // Another key in its place: another copy.
+    std::fs::remove_file(keys.folder().join("recipients/anna.asc")).unwrap();
+    let newer = builder("anna").generate().unwrap().0;
+    keys.put("newer.asc", &armored(&newer));
+    let report = go(&job).await;
+    assert_eq!(fates(&report), ["delivered"]);
+    let proof = report.recipients[0].evidence.content.as_ref().unwrap();
+    assert_eq!(proof.certificate, Some(newer.fingerprint().to_hex()));
+    assert!(mx.bodies()[2] != bodies[0]);
+}
+
+/// What its sender has encrypted goes as it is where a rule says that this counts.
+#[tokio::test(start_paused = true)]
+async fn what_came_encrypted_counts_where_a_rule_says_so() {
+    for (accept, encrypted, words, fate) in [
+        (true, Some(Encrypted::OpenPgp), CHAIN, "delivered"),
+        (true, Some(Encrypted::Smime), CHAIN, "delivered"),
+        (
+            true,
+            Some(Encrypted::Smime),
+            &["tls", "pgp"][..],
+            "delivered",
+        ),
+        (
+            true,
+            Some(Encrypted::OpenPgp),
+            &["tls"][..],
+            "bounced no-starttls 5.7.10",
+        ),
+        (true, None, CHAIN, "bounced no-key 5.7.0"),
+        (
+            false,
+            Some(Encrypted::OpenPgp),
+            CHAIN,
+            "bounced no-key 5.7.0",
+        ),
+    ] {
+        let mx = FarSide::new(None);
+        let mut world = World::new(Ca::new(), &[&mx]).methods(words);
+        world.policy.default.accept_encrypted = accept;
+        let keys = Keys::new();
+        let deliverer = world.deliverer().0.protecting(keys.protector(&both()));
+        let mut job = job_of(&["a", "b"], letter());
+        let mut message = Message::clone(&job.message);
+        message.facts.content = Some(Arc::new(ContentFacts {
+            encrypted,
+            ..ContentFacts::default()
+        }));
+        job.message = Arc::new(message);
+        let report = attempt(&deliverer, &job, &mut Lane::default()).await;
+        assert_eq!(
+            fates(&report),
+            [fate, fate],
+            "{accept} {encrypted:?} {words:?}"
+        );
+        if fate != "delivered" {
+            assert!(!mx.heard_any("MAIL"));
+            continue;
+        }
+        // One transaction for both, as it came.
+        assert_eq!((mx.count("MAIL"), mx.count("RCPT")), (1, 2));
+        let content = report.recipients[1].evidence.content.as_ref();
+        assert_eq!(content, Some(&ContentProof::by_sender()));
+        let method = match (encrypted, words.len()) {
+            (Some(Encrypted::Smime), 4) => Method::Smime,
+            _ => Method::Pgp,
+        };
+        assert_eq!(report.recipients[0].method, Some(method));
+    }
 }
 
 /// A probe finds the same way, and sends nothing.
