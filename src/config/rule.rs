@@ -170,7 +170,8 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
         text_matches: read_text_matches(&when),
     };
     when.finish();
-    if conditions == Conditions::default() && section.has("when") {
+    let is_there = when.has("text_matches");
+    if conditions == Conditions::default() && section.has("when") && !is_there {
         section.fault(
             when.line(),
             "rule.when holds no condition, so nothing would say when it applies",
