@@ -17,6 +17,8 @@ pub enum Content<'a> {
     Ours,
     /// Nothing was noted.
     Unknown,
+    /// It has all that any rule asks, for a comparison (`replay`).
+    Assumed,
     /// What was noted when it was accepted.
     Noted {
         /// Header fields.
@@ -81,7 +83,7 @@ impl Asked {
     /// has the value.
     pub(super) fn is_known(&self, content: Content<'_>) -> bool {
         let Content::Noted { facts, .. } = content else {
-            return matches!(content, Content::Ours);
+            return matches!(content, Content::Ours | Content::Assumed);
         };
         let is_noted = |name: &str| facts.values(name).is_some();
         match self {
@@ -101,7 +103,7 @@ impl Asked {
     pub(super) fn holds(&self, content: Content<'_>) -> bool {
         let (facts, size) = match content {
             Content::Ours => return false,
-            Content::Unknown => return true,
+            Content::Unknown | Content::Assumed => return true,
             Content::Noted { facts, size } => (facts, size),
         };
         match self {

@@ -7,6 +7,7 @@
 mod content;
 mod decide;
 mod pattern;
+pub mod replay;
 mod stop;
 
 pub use content::Content;
