@@ -166,6 +166,56 @@ async fn a_key_is_found_and_its_change_awaits_approval() {
     assert!(!log.contains("anna") && !log.contains(HASH), "{log}");
 }
 
+/// Mail for somebody whose key nobody has added: found at the attempt, used, and heard of again
+/// when it is taken back. Who has none gets nothing; where nobody can say, the mail waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_is_encrypted_to_a_key_that_is_found() {
+    let plan = Plan {
+        security: r#"methods = ["pgp", "bounce"]"#,
+        tables: "[pgp]\n".into(),
+        ..Plan::default()
+    };
+    let stage = Stage::of(World::start(&plan).await);
+    let world = &stage.world;
+    let anna = key(ANNA, 0);
+    stage.publish(page(&[&anna]));
+    let secret = "Zebrafish";
+    for _ in 0..2 {
+        let id = world.send(&[ANNA], letter(ANNA, "x", secret)).await;
+        let entry = world.wait_audit(&id, ANNA, "delivered").await;
+        assert_eq!(entry["method"], "pgp", "{entry}");
+        let content = &entry["content"];
+        assert_eq!(content["certificate"], print(&anna));
+        assert_eq!(content["trust"], "discovered");
+    }
+    assert_eq!(stage.https.asked().len(), 1, "once for both messages");
+    for message in world.far.messages() {
+        let text = String::from_utf8_lossy(&message.data).into_owned();
+        assert!(text.contains("-----BEGIN PGP MESSAGE-----"), "{text}");
+        assert!(!text.contains(secret), "{text}");
+    }
+    // Nobody has published anything for these: 404, and one of them where the server is ill.
+    let (none, ill) = ("none@clinic.example", "ill@clinic.example");
+    let path = "/.well-known/openpgpkey/clinic.example/hu/he39bbb3u4zwj7bkmdjoob1zitrcwe1f?l=ill";
+    stage.https.serve(HOST, path, page(&[&anna]).status(500));
+    let id = world.send(&[none, ill], letter(none, "x", secret)).await;
+    let entry = world.wait_audit(&id, none, "bounced").await;
+    assert_eq!(entry["reason"], "no-key", "{entry}");
+    let entry = world.wait_audit(&id, ill, "queued").await;
+    assert_eq!(entry["reason"], "key-lookup", "{entry}");
+    assert_eq!(world.far.count(), 2);
+    // She takes it back.
+    stage.publish(page(&[&revoked(&anna)]));
+    stage.look();
+    let id = world.send(&[ANNA], letter(ANNA, "x", secret)).await;
+    let entry = world.wait_audit(&id, ANNA, "bounced").await;
+    assert_eq!(entry["reason"], "key-revoked", "{entry}");
+    assert_eq!(world.far.count(), 2);
+    let log = world.daemon.log();
+    documented(&log);
+    assert!(!log.contains("anna@") && !log.contains(HASH), "{log}");
+}
+
 /// Everything that is no key of hers, and what stands for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_key_of_hers_is_not_taken() {

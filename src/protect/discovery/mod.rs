@@ -152,8 +152,9 @@ pub enum Absent {
     /// Its server has nothing for this address.
     #[error("the domain has no key for this address")]
     NoKey,
-    /// Its server would have us look elsewhere.
-    #[error("the domain has no key directory: it answered with a redirect")]
+    /// Its server would have us look elsewhere. That is said of this address alone: some
+    /// lead to their home page from whatever is not there.
+    #[error("the domain's server answered with a redirect, which is not followed")]
     Redirect,
     /// Its hosts are in blocked networks.
     #[error("the domain's key directory is in a blocked network ([network] blocked)")]
@@ -198,7 +199,7 @@ impl Absent {
 
     /// Whether it holds for every address of the domain.
     fn is_of_domain(self) -> bool {
-        matches!(self, Self::NoHost | Self::Blocked | Self::Redirect)
+        matches!(self, Self::NoHost | Self::Blocked)
     }
 }
 

@@ -249,7 +249,7 @@ async fn a_definite_no_is_remembered_for_an_hour() {
         (Err(FetchError::TooLarge), false),
         (Ok(b"<html>Welcome</html>".to_vec()), false),
         (Ok(Vec::new()), false),
-        (Err(FetchError::Redirect(302)), true),
+        (Err(FetchError::Redirect(302)), false),
         (Err(FetchError::Blocked), true),
         (Err(FetchError::NoHost), true),
     ] {
