@@ -477,3 +477,7 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod stop_tests;
