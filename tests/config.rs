@@ -65,7 +65,7 @@ fn the_shipped_file_shows_every_key() {
         let last = key.rsplit('.').next().unwrap();
         let shown = all.lines().any(|line| {
             let name = line.split('=').next().unwrap_or_default().trim();
-            name == last || name.strip_prefix("when.") == Some(last)
+            name.rsplit('.').next() == Some(last)
         });
         assert!(shown, "conf/postern.toml does not show {key}");
     }
@@ -237,6 +237,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("security", "fallback_after = \"1h\""),
         ),
         (
+            "security.accept_encrypted",
+            section("security", "accept_encrypted = true"),
+        ),
+        (
             "security.key_trust",
             section("security", "key_trust = \"verified\""),
         ),
@@ -319,6 +323,13 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             ],
         ),
         (
+            "rule.accept_encrypted",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}accept_encrypted = true\n{WHEN}"),
+            ],
+        ),
+        (
             "rule.key_trust",
             [
                 format!("{RULE}{WHEN}"),
@@ -330,6 +341,20 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             [
                 format!("{RULE}{WHEN}"),
                 format!("{RULE}security_patience = \"1h\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.hold",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}hold = \"a reason\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.drop",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}drop = \"a reason\"\n{WHEN}"),
             ],
         ),
         (
@@ -349,6 +374,20 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
         (
             "rule.when.min_size",
             change(&format!("{RULE}{WHEN}"), "when.min_size = \"1MiB\"\n"),
+        ),
+        (
+            "rule.when.text_matches.pattern",
+            change(
+                &format!("{RULE}{WHEN}"),
+                "when.text_matches.pattern = \"a+\"\n",
+            ),
+        ),
+        (
+            "rule.when.text_matches.at_least",
+            change(
+                &format!("{RULE}when.text_matches.pattern = \"a+\"\n"),
+                "when.text_matches.at_least = 3\n",
+            ),
         ),
         (
             "rule.when.sensitivity",
@@ -560,6 +599,15 @@ fn what_is_not_built_is_refused() {
         "[[rule]]\nname = \"a\"\nremove_header = \"From\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nadd_header = \"X-A: b\\nBcc: c@d.example\"\nwhen.account = \"x\"\n",
         "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.min_size = \"much\"\n",
+        "[[rule]]\nname = \"a\"\naccept_encrypted = true\nwhen.subject_contains = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nraise = true\naccept_encrypted = true\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nhold = \"\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\ndrop = \"a\\nb\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nhold = \"a\"\ndrop = \"b\"\nwhen.account = \"x\"\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { pattern = \"a(\" }\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { pattern = \"a*\" }\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { at_least = 2 }\n",
+        "[[rule]]\nname = \"a\"\nmethods = [\"tls\"]\nwhen.text_matches = { pattern = \"a\", at_least = 0 }\n",
     ] {
         assert!(
             parse(&format!("{HOSTNAME}{text}"), Path::new(PATH)).is_err(),

@@ -201,6 +201,7 @@ fn outcome(report: &Report) -> String {
         Fate::Deferred(failure) => ("deferred", failure),
         Fate::Bounced(failure) => ("bounced", failure),
         Fate::Dropped(failure) => ("dropped", failure),
+        Fate::Held(failure) => ("held", failure),
     };
     format!("{word} {} {}", failure.reason, failure.status)
 }

@@ -37,6 +37,9 @@ _postern() {
             postern,log)
                 cmd="postern__subcmd__log"
                 ;;
+            postern,policy)
+                cmd="postern__subcmd__policy"
+                ;;
             postern,queue)
                 cmd="postern__subcmd__queue"
                 ;;
@@ -106,6 +109,9 @@ _postern() {
             postern__subcmd__log,level)
                 cmd="postern__subcmd__log__subcmd__level"
                 ;;
+            postern__subcmd__policy,replay)
+                cmd="postern__subcmd__policy__subcmd__replay"
+                ;;
             postern__subcmd__queue,bounce)
                 cmd="postern__subcmd__queue__subcmd__bounce"
                 ;;
@@ -149,7 +155,7 @@ _postern() {
 
     case "${cmd}" in
         postern)
-            opts="-h -V --config --help --version serve check account queue audit spool key domain log explain test"
+            opts="-h -V --config --help --version serve check account queue audit spool key domain log policy explain test"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -533,7 +539,7 @@ _postern() {
             return 0
             ;;
         postern__subcmd__explain)
-            opts="-h --from --account --listener --subject --header --size --probe --json --config --help"
+            opts="-h --from --account --listener --subject --header --text --size --probe --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -556,6 +562,10 @@ _postern() {
                     return 0
                     ;;
                 --header)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --text)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -708,6 +718,46 @@ _postern() {
             fi
             case "${prev}" in
                 --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__policy)
+            opts="-h --config --help replay"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postern__subcmd__policy__subcmd__replay)
+            opts="-h --since --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

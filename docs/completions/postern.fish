@@ -36,6 +36,7 @@ complete -c postern -n "__fish_postern_needs_command" -f -a "spool" -d 'Check, e
 complete -c postern -n "__fish_postern_needs_command" -f -a "key" -d 'Add, list, remove, look up and approve recipients\' certificates'
 complete -c postern -n "__fish_postern_needs_command" -f -a "domain" -d 'Look at what is remembered of recipients\' domains, and make exceptions'
 complete -c postern -n "__fish_postern_needs_command" -f -a "log" -d 'Change how much the running daemon logs'
+complete -c postern -n "__fish_postern_needs_command" -f -a "policy" -d 'Try changes of the rules before they are in force'
 complete -c postern -n "__fish_postern_needs_command" -f -a "explain" -d 'Tell what would happen to a message for a recipient, and why'
 complete -c postern -n "__fish_postern_needs_command" -f -a "test" -d 'Send one harmless message, and tell what becomes of it'
 complete -c postern -n "__fish_postern_using_subcommand serve" -l config -d 'The configuration file' -r -F
@@ -131,7 +132,7 @@ complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_s
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l domain -d 'For recipients in this domain, and what happened to the domain itself' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l kind -d 'Only what became of recipients (recipient), or only what happened to domains (domain)' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l state -d 'Into this state' -r
-complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l would -d 'That would have come to this, while `[security] observe` was on: tls, cleartext, wait, bounce or drop' -r
+complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l would -d 'That would have come to this, while `[security] observe` was on: tls, cleartext, pgp, smime, wait, bounce, drop or hold' -r
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c postern -n "__fish_postern_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
@@ -223,11 +224,19 @@ complete -c postern -n "__fish_postern_using_subcommand log; and not __fish_seen
 complete -c postern -n "__fish_postern_using_subcommand log; and __fish_seen_subcommand_from level" -l for -d 'Go back to the configured level after this long (15m, 2h)' -r
 complete -c postern -n "__fish_postern_using_subcommand log; and __fish_seen_subcommand_from level" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand log; and __fish_seen_subcommand_from level" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand policy; and not __fish_seen_subcommand_from replay" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand policy; and not __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
+complete -c postern -n "__fish_postern_using_subcommand policy; and not __fish_seen_subcommand_from replay" -f -a "replay" -d 'Run a changed configuration over the recipients of the past, as the audit holds them, and tell by domain for whom something would change'
+complete -c postern -n "__fish_postern_using_subcommand policy; and __fish_seen_subcommand_from replay" -l since -d 'From this time on (RFC 3339), or from so long ago (30d) [default: all that the audit holds]' -r
+complete -c postern -n "__fish_postern_using_subcommand policy; and __fish_seen_subcommand_from replay" -l config -d 'The configuration file' -r -F
+complete -c postern -n "__fish_postern_using_subcommand policy; and __fish_seen_subcommand_from replay" -l json -d 'Print JSON'
+complete -c postern -n "__fish_postern_using_subcommand policy; and __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
 complete -c postern -n "__fish_postern_using_subcommand explain" -l from -d 'The sender\'s address; without it, no sender (<>) is assumed' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l account -d 'The account that would submit' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l listener -d 'The listener\'s `bind` it would come through' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l subject -d 'The message\'s Subject, for rules that ask it' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l header -d 'A header field, "Name: value", for rules that ask it; repeatable' -r
+complete -c postern -n "__fish_postern_using_subcommand explain" -l text -d 'The message\'s text, for rules that count in it' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l size -d 'The message\'s size, for rules that ask it' -r
 complete -c postern -n "__fish_postern_using_subcommand explain" -l config -d 'The configuration file' -r -F
 complete -c postern -n "__fish_postern_using_subcommand explain" -l probe -d 'Connect to the hosts and shake hands, without a word about sender or recipient; exit 0 if a message would be delivered now, 1 if not'

@@ -17,7 +17,7 @@ use postern::message::{self, HeaderCollector, TraceContext};
 use postern::protect;
 use postern::protect::keys::{AnyCertificate, Terms, Trust};
 use postern::protect::smime::Authorities;
-use postern::types::{Domain, Host, Mailbox, Protocol, QueueId, Timestamp};
+use postern::types::{Domain, Host, Mailbox, Protocol, QueueId, TextPattern, Timestamp, Wanted};
 use postern::wire::{
     Command, CommandLines, DataDecoder, DataEncoder, LineKind, Reply, ReplyReader,
 };
@@ -26,12 +26,13 @@ use postern::wire::{
 pub type Case = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 17] = [
     ("command", command),
     ("reply", reply),
     ("address", address),
     ("data", data),
     ("headers", headers),
+    ("parts", parts),
     ("configuration", configuration),
     ("control", control),
     ("server_session", server_session),
@@ -408,6 +409,7 @@ fn run(session: &mut Session, is_relay: bool, told: &mut Told, body: &mut Vec<u8
                 body.extend_from_slice(&octets);
                 session.answer(Answer::Written(Ok(())));
             }
+            Action::Count(texts) => session.answer(Answer::Counted(texts.count(&[]))),
             Action::Commit(ticket) => {
                 assert!(!ticket.envelope.recipients.is_empty());
                 let sender = ticket.envelope.sender.as_ref().map(ToString::to_string);
@@ -561,6 +563,32 @@ pub fn sts_policy(octets: &[u8]) {
         }
     }
     assert_eq!(Policy::parse(text.as_bytes()), Ok(policy));
+}
+
+/// Whatever a message is like and however it is cut: the same is noted of it, and its
+/// text is counted or is not.
+pub fn parts(octets: &[u8]) {
+    let pattern = TextPattern::parse("[0-9]+").expect("a pattern");
+    let wanted = Wanted {
+        fields: Vec::new(),
+        patterns: vec![pattern],
+    };
+    let mut collector = HeaderCollector::new();
+    let (header, body) = match collector.push(octets) {
+        Ok(Some(collected)) => (collected.header, collected.rest),
+        Ok(None) => (collector.finish(), bytes::Bytes::new()),
+        Err(_) => return,
+    };
+    let noted = |step: usize| {
+        let mut notes = message::Notes::new(&header, &wanted);
+        body.chunks(step).for_each(|piece| notes.push(piece));
+        let (facts, texts) = notes.finish();
+        let counts = texts.map(|texts| texts.count(&wanted.patterns));
+        (facts, counts)
+    };
+    let whole = noted(octets.len().max(1));
+    assert!(whole.1.is_some(), "a pattern was asked for");
+    assert!(noted(1) == whole && noted(7) == whole);
 }
 
 /// A certificate that was read can be looked at, and written and read again; one

@@ -36,7 +36,7 @@ pub(super) enum Audit {
         #[arg(long)]
         state: Option<State>,
         /// That would have come to this, while `[security] observe` was on: tls,
-        /// cleartext, wait, bounce or drop.
+        /// cleartext, pgp, smime, wait, bounce, drop or hold.
         #[arg(long)]
         would: Option<Course>,
         /// Print JSON.

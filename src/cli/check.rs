@@ -40,18 +40,32 @@ pub(super) fn run(config: &Config) -> Exit {
             let level = level.map_or(String::new(), |level| {
                 format!(" (tls proves {level} at least)")
             });
-            output::say(format_args!("rule \"{}\": {methods}{level}", rule.name));
+            output::say(format_args!(
+                "rule \"{}\": {methods}{level}{}",
+                rule.name,
+                stops(rule.hold.is_some(), rule.drop.is_some())
+            ));
             continue;
         }
         let methods = rule.methods.as_ref().unwrap_or(&default.methods);
         let level = rule.tls_level.unwrap_or(default.tls_level);
         output::say(format_args!(
-            "rule \"{}\": {methods} (tls proves {level})",
-            rule.name
+            "rule \"{}\": {methods} (tls proves {level}){}",
+            rule.name,
+            stops(rule.hold.is_some(), rule.drop.is_some())
         ));
     }
     if config.policy.observe {
         output::say("observe: nothing of this is enforced");
     }
     Exit::Done
+}
+
+/// What a rule does before any method has its turn.
+fn stops(holds: bool, drops: bool) -> &'static str {
+    match (holds, drops) {
+        (true, _) => ", but first holds",
+        (false, true) => ", but first drops",
+        (false, false) => "",
+    }
 }

@@ -28,6 +28,9 @@ pub(super) struct Explain {
     /// A header field, "Name: value", for rules that ask it; repeatable.
     #[arg(long, value_name = "FIELD")]
     header: Vec<String>,
+    /// The message's text, for rules that count in it.
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
     /// The message's size, for rules that ask it.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
@@ -44,7 +47,12 @@ impl Explain {
     pub(super) fn run(self, config: &Config) -> Exit {
         let subject = self.subject.map(|text| format!("Subject: {text}"));
         let lines: Vec<String> = subject.into_iter().chain(self.header).collect();
-        let content = service::Case::noted(config, &lines, self.size.unwrap_or(0));
+        let content = service::Case::noted(
+            config,
+            &lines,
+            self.text.as_deref().unwrap_or_default(),
+            self.size.unwrap_or(0),
+        );
         let question = service::Case {
             recipient: self.recipient,
             sender: self.from,

@@ -23,6 +23,7 @@ mod hand;
 mod key;
 mod log;
 mod output;
+mod policy;
 mod queue;
 mod serve;
 mod spool;
@@ -74,6 +75,9 @@ enum Command {
     /// Change how much the running daemon logs.
     #[command(subcommand)]
     Log(log::Log),
+    /// Try changes of the rules before they are in force.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Tell what would happen to a message for a recipient, and why.
     Explain(explain::Explain),
     /// Send one harmless message, and tell what becomes of it.
@@ -131,6 +135,7 @@ fn dispatch(command: Command, config: Config) -> Exit {
         Command::Key(key) => key.run(&config),
         Command::Domain(domain) => domain.run(&config),
         Command::Log(log) => log.run(&config),
+        Command::Policy(policy) => policy.run(&config),
         Command::Explain(explain) => explain.run(&config),
         Command::Test(test) => test.run(&config),
     }

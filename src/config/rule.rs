@@ -7,10 +7,11 @@ use super::listener::any_text;
 use super::reader::Section;
 use super::routing::parse_domain_pattern;
 use super::word;
-use crate::policy::{Conditions, Rule, Settings, Treatment};
+use crate::policy::{Conditions, Rule, Settings, TextMatches, Treatment};
 use crate::protect;
+use crate::types::content::{COUNT_MAX, PATTERNS_MAX};
 use crate::types::units::{parse_duration, parse_size};
-use crate::types::{HeaderEdits, Method, MethodsList, TlsLevel, Trust};
+use crate::types::{HeaderEdits, Method, MethodsList, TextPattern, TlsLevel, Trust};
 
 pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Settings {
     let section = top.section("security");
@@ -27,6 +28,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Se
         fallback_after: given.fallback_after.unwrap_or(usual.fallback_after),
         security_patience: given.security_patience.unwrap_or(usual.security_patience),
         key_trust: given.key_trust.unwrap_or(usual.key_trust),
+        accept_encrypted: given.accept_encrypted.unwrap_or(usual.accept_encrypted),
     };
     let dsn = top.section("dsn");
     let dsn_cleartext = dsn.flag("cleartext").unwrap_or(false);
@@ -44,13 +46,21 @@ pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Se
             rules.push(rule);
         }
     }
-    Settings {
+    let settings = Settings {
         default,
         rules,
         dsn_cleartext,
         observe,
         probe,
+    };
+    if settings.wanted().patterns.len() > PATTERNS_MAX {
+        let most = PATTERNS_MAX;
+        top.fault(
+            top.line_of("rule"),
+            format_args!("rules may count {most} different text_matches patterns, not more"),
+        );
     }
+    settings
 }
 
 /// What `[security]` and a rule both may prescribe.
@@ -60,15 +70,17 @@ struct Given {
     fallback_after: Option<Duration>,
     security_patience: Option<Duration>,
     key_trust: Option<Trust>,
+    accept_encrypted: Option<bool>,
 }
 
 /// The keys of [`Given`].
-const TREATMENT: [&str; 5] = [
+const TREATMENT: [&str; 6] = [
     "methods",
     "tls_level",
     "fallback_after",
     "security_patience",
     "key_trust",
+    "accept_encrypted",
 ];
 
 impl Given {
@@ -110,6 +122,7 @@ impl Given {
                     ],
                 )
             }),
+            accept_encrypted: section.flag("accept_encrypted"),
         }
     }
 }
@@ -154,6 +167,7 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
         sensitivity_label: when
             .list("sensitivity_label", some_text)
             .unwrap_or_default(),
+        text_matches: read_text_matches(&when),
     };
     when.finish();
     if conditions == Conditions::default() && section.has("when") {
@@ -164,13 +178,29 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
     }
     let raise = section.flag("raise").unwrap_or(false);
     let given = Given::read(section, protect);
+    if given.accept_encrypted == Some(true) && (raise || conditions.ask_content()) {
+        section.fault(
+            section.line_of("accept_encrypted"),
+            "accept_encrypted = true has no effect in a rule that raises or asks for content, \
+             which can only take it away: write it into [security] or another rule",
+        );
+    }
     let edits = read_edits(section, &conditions);
     let refuse_without_tls = section.flag("refuse_without_tls").unwrap_or(false);
-    let does = !edits.is_empty() || refuse_without_tls;
+    let hold = section.parsed("hold", parse_reason);
+    let drop = section.parsed("drop", parse_reason);
+    if hold.is_some() && drop.is_some() {
+        section.fault(
+            section.line_of("drop"),
+            "a rule holds or drops, not both: take one out",
+        );
+    }
+    let stops = section.has("hold") || section.has("drop");
+    let does = !edits.is_empty() || refuse_without_tls || stops;
     if !does && !TREATMENT.iter().any(|key| section.has(key)) {
         section.fault(
             section.line(),
-            "the rule does nothing: give it methods, tls_level or refuse_without_tls",
+            "the rule does nothing: give it methods, tls_level, hold, drop or refuse_without_tls",
         );
     }
     section.finish();
@@ -183,9 +213,24 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
         fallback_after: given.fallback_after,
         security_patience: given.security_patience,
         key_trust: given.key_trust,
+        accept_encrypted: given.accept_encrypted,
         edits,
         refuse_without_tls,
+        hold,
+        drop,
     })
+}
+
+/// `text_matches = { pattern = "…", at_least = 3 }`.
+fn read_text_matches(when: &Section<'_, '_, '_>) -> Option<TextMatches> {
+    let section = when.section("text_matches");
+    let pattern = section.parsed("pattern", TextPattern::parse);
+    let at_least = section.number("at_least", 1..=COUNT_MAX).unwrap_or(1);
+    if when.has("text_matches") && !section.has("pattern") {
+        section.fault(section.line(), "rule.when.text_matches.pattern is missing");
+    }
+    section.finish();
+    pattern.map(|pattern| TextMatches { pattern, at_least })
 }
 
 /// What a rule changes in the message.
@@ -235,6 +280,15 @@ fn some_text(text: &str) -> Result<String, &'static str> {
     match text.trim().is_empty() {
         true => Err("must not be empty"),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// Why a rule holds or drops: a line that the audit and the queue show.
+fn parse_reason(text: &str) -> Result<String, &'static str> {
+    let is_line = !text.trim().is_empty() && text.len() <= 200;
+    match is_line && !text.chars().any(char::is_control) {
+        true => Ok(text.trim().to_owned()),
+        false => Err("must say why, in one line of 200 octets at most"),
     }
 }
 

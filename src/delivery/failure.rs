@@ -211,6 +211,9 @@ fn status(reason: Reason, stage: Stage) -> &'static str {
         Reason::DnsFailed => "4.4.3",
         // Routing loop detected.
         Reason::MailLoop => "5.4.6",
+        // Delivery not authorized, message refused: by a rule of ours.
+        Reason::HeldByRule => "4.7.1",
+        Reason::DroppedByRule => "5.7.1",
         // No answer from host.
         Reason::Unreachable => "4.4.1",
         Reason::TimedOut if stage == Stage::Connect => "4.4.1",

@@ -4,11 +4,13 @@
 //! accounts) is found at start, not at the first client. Called by `start`, used
 //! by the listeners and the socket tasks.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::accounts::{AccountsError, AccountsFile};
@@ -120,6 +122,8 @@ pub(super) struct Common {
     /// And about those that had to go for others.
     pub(super) displaced_told: Arc<Sparse>,
     pub(super) log_addresses: bool,
+    /// Texts that are looked through at once: as many as there are cores.
+    pub(super) counting: Arc<Semaphore>,
     accounts: PathBuf,
 }
 
@@ -194,10 +198,16 @@ impl Common {
             refusals_told: before.map_or_else(Arc::default, |b| Arc::clone(&b.refusals_told)),
             displaced_told: before.map_or_else(Arc::default, |b| Arc::clone(&b.displaced_told)),
             log_addresses: settings.log_addresses,
+            counting: before.map_or_else(counting, |b| Arc::clone(&b.counting)),
             accounts: settings.accounts.clone(),
             ports,
         })
     }
+}
+
+fn counting() -> Arc<Semaphore> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    Arc::new(Semaphore::new(cores))
 }
 
 impl Rules {

@@ -14,10 +14,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::admission::Rights;
 use super::replies::{self, capital};
-use crate::message::{self, HeaderCollector, HeaderFault, Kind, Prepared, TlsWords, TraceContext};
-use crate::types::{
-    ContentFacts, Domain, Mailbox, MessageFacts, Protocol, QueueId, Timestamp, Wanted,
+use crate::message::{
+    self, HeaderCollector, HeaderFault, Kind, Notes, Prepared, Texts, TlsWords, TraceContext,
 };
+use crate::types::{Domain, Mailbox, MessageFacts, Protocol, QueueId, Timestamp, Wanted};
 use crate::wire::{DataDecoder, DataFacts, Refused, Reply};
 
 /// What the header section is checked against and made ready with.
@@ -58,8 +58,8 @@ pub(super) enum Taken {
     Refused(Reply),
     /// It was refused, and its end does not come: close.
     Endless(Reply),
-    /// It is whole, and handed out.
-    Whole(MessageFacts),
+    /// It is whole, and handed out; in this text rules want something counted.
+    Whole(MessageFacts, Option<Texts>),
 }
 
 /// Where the message stands.
@@ -94,7 +94,7 @@ pub(super) struct Incoming {
     end: Option<DataFacts>,
     handed_out: u64,
     message_id: Option<String>,
-    content: Option<Arc<ContentFacts>>,
+    notes: Option<Notes>,
 }
 
 impl std::fmt::Debug for Incoming {
@@ -117,7 +117,7 @@ impl Incoming {
             end: None,
             handed_out: 0,
             message_id: None,
-            content: None,
+            notes: None,
         }
     }
 
@@ -172,8 +172,7 @@ impl Incoming {
         match self.context.prepare(&header) {
             Ok(prepared) => {
                 self.message_id = prepared.message_id;
-                let noted = message::content_facts(&header, &self.context.wanted);
-                self.content = Some(Arc::new(noted));
+                self.notes = Some(Notes::new(&header, &self.context.wanted));
                 self.stage = Stage::Body;
                 self.hand_out(prepared.header)
             }
@@ -185,16 +184,23 @@ impl Incoming {
         if self.decoded.len() >= PIECE || (self.end.is_some() && !self.decoded.is_empty()) {
             let length = self.decoded.len().min(PIECE);
             let piece = self.decoded.split_to(length).freeze();
+            if let Some(notes) = &mut self.notes {
+                notes.push(&piece);
+            }
             return self.hand_out(piece);
         }
         match self.end {
-            Some(facts) => Taken::Whole(MessageFacts {
-                size: self.handed_out,
-                // What we add is ASCII.
-                eight_bit: facts.eight_bit,
-                message_id: self.message_id.take(),
-                content: self.content.take(),
-            }),
+            Some(facts) => {
+                let (content, texts) = self.notes.take().map(Notes::finish).unzip();
+                let facts = MessageFacts {
+                    size: self.handed_out,
+                    // What we add is ASCII.
+                    eight_bit: facts.eight_bit,
+                    message_id: self.message_id.take(),
+                    content: content.map(Arc::new),
+                };
+                Taken::Whole(facts, texts.flatten())
+            }
             None => Taken::Starved,
         }
     }
@@ -213,6 +219,7 @@ impl Incoming {
     pub(super) fn give_up(&mut self, reply: Reply) {
         if !matches!(self.stage, Stage::Drain(_)) {
             self.decoded = BytesMut::new();
+            self.notes = None;
             self.stage = Stage::Drain(Drain {
                 reply,
                 octets: 0,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::accounts::Account;
@@ -27,8 +28,10 @@ use super::session::{Action, Answer, Secured, Session};
 use super::settings::ListenerKind;
 use super::shutdown::{Ending, Shutdown};
 use super::transport::{Transport, accept_tls, secured};
+use crate::message::Texts;
 use crate::spool::{Intake, SpoolError, Ticket};
 use crate::tls::facts_of;
+use crate::types::TextCount;
 
 /// Serves one connection to its end. The slot is given back then.
 pub(super) async fn serve(
@@ -118,6 +121,15 @@ async fn shake_hands(stream: TcpStream, front: &Front) -> io::Result<(Transport,
     Ok((Transport::Secure(stream), secured))
 }
 
+/// Counts in a text what rules ask for. Should that fail, nothing was counted, which is
+/// the strict side.
+async fn count(front: Arc<Front>, texts: Texts) -> Vec<TextCount> {
+    let _turn = front.common.counting.acquire().await;
+    let wanted = Arc::clone(&front.rules.wanted);
+    let counting = spawn_blocking(move || texts.count(&wanted.patterns));
+    counting.await.unwrap_or_default()
+}
+
 struct Socket {
     /// Taken only while hands are shaken.
     transport: Option<Transport>,
@@ -164,6 +176,10 @@ impl Socket {
                         None => Err(SpoolError::Closed),
                     };
                     session.answer(Answer::Written(result));
+                }
+                Action::Count(texts) => {
+                    let counts = count(Arc::clone(&self.front), texts).await;
+                    session.answer(Answer::Counted(counts));
                 }
                 Action::Commit(ticket) => {
                     let result = self.commit(*ticket).await;

@@ -3,7 +3,7 @@
 //! Owns the reading of header fields as people see them. Holds always: values are
 //! unfolded and their encoded words decoded (RFC 2047), so that a spelling hides
 //! nothing; a field that is too long or too frequent to be noted whole is not noted at
-//! all. Called by `ingress`, with the header section as it came.
+//! all. Called by `notes`, with the header section as it came, and by `explain`.
 
 use mail_parser::parsers::MessageStream;
 
@@ -35,7 +35,10 @@ pub fn content_facts(header: &[u8], wanted: &Wanted) -> ContentFacts {
         }
     }
     found.retain(|(name, _)| !too_much.contains(name));
-    ContentFacts { fields: found }
+    ContentFacts {
+        fields: found,
+        ..ContentFacts::default()
+    }
 }
 
 /// A field's value as people see it: on one line, encoded words decoded, words parted by
@@ -55,6 +58,7 @@ mod tests {
     fn noted(header: &str, name: &str) -> Option<Vec<String>> {
         let wanted = Wanted {
             fields: vec!["x-class".into()],
+            ..Wanted::default()
         };
         let facts = content_facts(header.as_bytes(), &wanted);
         facts.values(name).map(<[String]>::to_vec)

@@ -13,8 +13,10 @@ pub enum Verdict {
     Delivered,
     /// Refused for good.
     Bounced,
-    /// Dropped by the methods list.
+    /// Dropped by the methods list or by a rule.
     Dropped,
+    /// Held by a rule, until somebody releases it.
+    Held,
     /// Deferred, and too old to be tried again (RFC 5321 section 4.5.4.1).
     Expired,
     /// Stays open.

@@ -92,6 +92,7 @@ impl Outcome {
                     evidence: Evidence::default(),
                     waiting: Waiting::default(),
                     copy: None,
+                    note: None,
                 })
                 .collect(),
             learnt: None,
@@ -125,8 +126,16 @@ fn status(before: &RecipientStatus, hand: &Hand, now: Timestamp) -> RecipientSta
         (_, Some(actor)) => Some(format!("{actor}: {}", hand.note())),
         (_, None) => Some(hand.note()),
     };
+    // Who is let go by an operator is not held by the rule that did so; the end of a hold's
+    // time is nobody's judgement.
+    let released = match hand.action {
+        Action::Release => hand.actor.is_some() || before.released,
+        Action::Hold => false,
+        _ => before.released,
+    };
     RecipientStatus {
         state,
+        released,
         next_attempt,
         last_reply: last_reply.map(|text| clip(text, NOTE_MAX)),
         ..before.clone()

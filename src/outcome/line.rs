@@ -73,7 +73,8 @@ fn dsn<'a>(case: &'a Case<'_>) -> &'a str {
         Fate::Delivered(reply) => reply.enhanced.as_deref().unwrap_or("2.0.0"),
         Fate::Deferred(Failure { status, .. })
         | Fate::Bounced(Failure { status, .. })
-        | Fate::Dropped(Failure { status, .. }) => status,
+        | Fate::Dropped(Failure { status, .. })
+        | Fate::Held(Failure { status, .. }) => status,
     }
 }
 

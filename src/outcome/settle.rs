@@ -52,9 +52,10 @@ impl Case<'_> {
     pub(super) fn failure(&self) -> Option<&Failure> {
         match &self.report.fate {
             Fate::Delivered(_) => None,
-            Fate::Deferred(failure) | Fate::Bounced(failure) | Fate::Dropped(failure) => {
-                Some(failure)
-            }
+            Fate::Deferred(failure)
+            | Fate::Bounced(failure)
+            | Fate::Dropped(failure)
+            | Fate::Held(failure) => Some(failure),
         }
     }
 
@@ -80,7 +81,7 @@ impl Case<'_> {
             Verdict::Waits {
                 tell_delay: true, ..
             } => Some(Kind::Delayed),
-            Verdict::Waits { .. } | Verdict::Delivered | Verdict::Dropped => None,
+            Verdict::Waits { .. } | Verdict::Delivered | Verdict::Dropped | Verdict::Held => None,
         }
     }
 
@@ -89,16 +90,20 @@ impl Case<'_> {
             Verdict::Waits { next, tell_delay } => (Some(next), tell_delay),
             _ => (None, false),
         };
-        let last = match (self.reply(), self.failure()) {
-            (Some(reply), _) => reply.to_string(),
-            (None, Some(failure)) => failure.reason.to_string(),
-            (None, None) => String::new(),
+        let said = self.report.note.as_ref();
+        let note = said.filter(|_| self.state == State::Held);
+        let last = match (self.reply(), note, self.failure()) {
+            (Some(reply), ..) => reply.to_string(),
+            (None, Some(note), _) => note.clone(),
+            (None, None, Some(failure)) => failure.reason.to_string(),
+            (None, None, None) => String::new(),
         };
         RecipientStatus {
             state: self.state,
             attempts: self.decision.attempts,
             next_attempt,
             delay_told: self.recipient.delay_told || told_now,
+            released: self.recipient.released,
             method: self.report.method,
             last_reply: Some(clip(last, REPLY_MAX)),
         }
@@ -254,10 +259,9 @@ impl Outcome {
         };
         let waiver = report.waiver.as_ref();
         let waived = waiver.filter(|_| case.report.method == Some(Method::Cleartext));
-        let note = match (note, waived.map(Waiver::note)) {
-            (Some(note), Some(waived)) => Some(format!("{note}; {waived}")),
-            (note, waived) => note.or(waived),
-        };
+        let notes = [note, waived.map(Waiver::note), case.report.note.clone()];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
         AuditEvent {
             event: self.name(now),
             id: job.message.id,
@@ -343,6 +347,7 @@ fn state(verdict: Verdict, own: bool) -> State {
     match verdict {
         Verdict::Delivered => State::Delivered,
         Verdict::Dropped => State::Dropped,
+        Verdict::Held => State::Held,
         Verdict::Waits { .. } => State::Queued,
         Verdict::Bounced | Verdict::Expired if own => State::Dead,
         Verdict::Bounced => State::Bounced,
@@ -350,9 +355,9 @@ fn state(verdict: Verdict, own: bool) -> State {
     }
 }
 
-/// Whether log and audit tell of it: an attempt, or an ending.
+/// Whether log and audit tell of it: an attempt, a hold, or an ending.
 fn is_news(case: &Case<'_>) -> bool {
-    case.was_attempted() || !case.state.is_open()
+    case.was_attempted() || case.state != State::Queued
 }
 
 /// The original's header section, or what of it can be read.

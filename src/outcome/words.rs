@@ -100,6 +100,8 @@ pub(super) fn because(reason: Reason) -> &'static str {
         Reason::SigningKey | Reason::ProtectFailed => {
             "it could not be encrypted as our rules require"
         }
+        Reason::HeldByRule => "our rules have it looked at before it leaves",
+        Reason::DroppedByRule => "our rules do not let it leave",
     }
 }
 
@@ -161,7 +163,9 @@ pub(super) fn advice(reason: Reason) -> &'static str {
         | Reason::AuthFailed
         | Reason::BodyUnreadable
         | Reason::Interrupted
-        | Reason::Operator => {
+        | Reason::Operator
+        | Reason::HeldByRule
+        | Reason::DroppedByRule => {
             "Please tell your own IT staff; show them the technical details below."
         }
         Reason::DnsFailed

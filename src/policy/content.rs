@@ -5,9 +5,9 @@
 //! content rule only takes away or raises (design section 3.3); our own mail holds
 //! nobody's content, so none matches it. Called by `decide`.
 
-use super::Conditions;
 use super::decide::Condition;
 use super::pattern::Pattern;
+use super::{Conditions, TextMatches};
 use crate::types::content::ContentFacts;
 
 /// What is known of a message's content.
@@ -17,6 +17,8 @@ pub enum Content<'a> {
     Ours,
     /// Nothing was noted.
     Unknown,
+    /// It has all that any rule asks, for a comparison (`replay`).
+    Assumed,
     /// What was noted when it was accepted.
     Noted {
         /// Header fields.
@@ -39,6 +41,8 @@ pub(super) enum Asked {
     Sensitivity(Vec<Pattern>),
     /// It has a Microsoft sensitivity label of such a name or GUID.
     Label(Vec<Pattern>),
+    /// Its text has a pattern so many times.
+    Text(TextMatches),
 }
 
 impl Asked {
@@ -69,14 +73,37 @@ impl Asked {
             let labels = Self::Label(ready(&when.sensitivity_label));
             all.push((Condition::SensitivityLabel, labels));
         }
+        if let Some(matches) = &when.text_matches {
+            all.push((Condition::TextMatches, Self::Text(matches.clone())));
+        }
         all
+    }
+
+    /// Whether somebody has looked at what it asks. One of several fields is enough, if it
+    /// has the value.
+    pub(super) fn is_known(&self, content: Content<'_>) -> bool {
+        let Content::Noted { facts, .. } = content else {
+            return matches!(content, Content::Ours | Content::Assumed);
+        };
+        let is_noted = |name: &str| facts.values(name).is_some();
+        match self {
+            Self::Subject(_) => is_noted("subject"),
+            Self::Header(fields) => fields.iter().any(|(name, pattern)| {
+                let has = |value: &str| pattern.matches(value);
+                is_noted(name) && any(facts, name, has)
+            }),
+            Self::MinSize(_) => true,
+            Self::Sensitivity(_) => is_noted("sensitivity"),
+            Self::Label(_) => is_noted("msip_labels"),
+            Self::Text(TextMatches { pattern, .. }) => facts.count(pattern).is_some(),
+        }
     }
 
     /// Whether it holds.
     pub(super) fn holds(&self, content: Content<'_>) -> bool {
         let (facts, size) = match content {
             Content::Ours => return false,
-            Content::Unknown => return true,
+            Content::Unknown | Content::Assumed => return true,
             Content::Noted { facts, size } => (facts, size),
         };
         match self {
@@ -90,6 +117,10 @@ impl Asked {
             Self::Sensitivity(patterns) => any(facts, "sensitivity", |value| {
                 patterns.iter().any(|pattern| pattern.matches(value))
             }),
+            Self::Text(TextMatches { pattern, at_least }) => {
+                let found = facts.count(pattern);
+                found.is_none_or(|count| count >= *at_least)
+            }
             Self::Label(patterns) => any(facts, "msip_labels", |value| {
                 let is_meant = |label: &str| patterns.iter().any(|p| p.matches(label));
                 labels(value).into_iter().any(is_meant)
@@ -134,6 +165,7 @@ fn labels(value: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{TextCount, TextPattern};
 
     fn when(change: impl FnOnce(&mut Conditions)) -> Asked {
         let mut when = Conditions::default();
@@ -145,6 +177,7 @@ mod tests {
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         ContentFacts {
             fields: vec![(name.to_owned(), values)],
+            ..ContentFacts::default()
         }
     }
 
@@ -200,12 +233,41 @@ mod tests {
     }
 
     #[test]
+    fn counts_in_texts() {
+        let pattern = TextPattern::parse("a+").unwrap();
+        let asked = when(|w| {
+            w.text_matches = Some(TextMatches {
+                pattern: pattern.clone(),
+                at_least: 3,
+            });
+        });
+        let counted = |pattern: &TextPattern, count| ContentFacts {
+            texts: vec![TextCount {
+                pattern: pattern.key(),
+                count,
+            }],
+            ..ContentFacts::default()
+        };
+        assert!(holds(&asked, &counted(&pattern, 3), 0));
+        assert!(!holds(&asked, &counted(&pattern, 2), 0));
+        // A pattern that is counted now, and was not when the message came.
+        let other = TextPattern::parse("b+").unwrap();
+        assert!(holds(&asked, &counted(&other, 0), 0));
+    }
+
+    #[test]
     fn what_nobody_looked_at_matches_and_our_own_never_does() {
         let all = [
             when(|w| w.subject_contains = vec!["x".into()]),
             when(|w| w.header = vec![("X-New".into(), "x".into())]),
             when(|w| w.sensitivity = vec!["x".into()]),
             when(|w| w.sensitivity_label = vec!["x".into()]),
+            when(|w| {
+                w.text_matches = Some(TextMatches {
+                    pattern: TextPattern::parse("x").unwrap(),
+                    at_least: 1,
+                });
+            }),
         ];
         for asked in all {
             assert!(asked.holds(Content::Unknown), "{asked:?}");

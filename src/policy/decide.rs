@@ -14,6 +14,7 @@ use crate::types::{HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Pri
 
 use super::content::{Asked, Content};
 use super::pattern::Pattern;
+use super::stop::{Stop, Stopping};
 use super::{Rule, Settings, Treatment};
 
 /// What policy is asked: facts of one recipient of one message.
@@ -77,10 +78,23 @@ pub struct Decision {
     pub observe: Option<MethodsList>,
     /// What is changed in the header section of what goes out; nothing in own mail.
     pub edits: HeaderEdits,
+    /// A rule that keeps it from going anywhere; never own mail.
+    pub stop: Option<Stop>,
+    /// The drop that follows once the hold is released.
+    then: Option<Stop>,
     /// The rule that decided, with ` + ` and those that raised; `None`: `[security]`.
     pub rule: Option<String>,
     /// The configuration in force, for the evidence.
     pub configuration: String,
+}
+
+impl Decision {
+    /// The same for a recipient whom an operator has released: nothing holds it.
+    pub fn release(&mut self) {
+        if self.stop.as_ref().is_some_and(|s| s.what == Stopping::Hold) {
+            self.stop = self.then.take();
+        }
+    }
 }
 
 /// A condition of `when` (design section 4.2).
@@ -108,6 +122,8 @@ pub enum Condition {
     Sensitivity,
     /// `sensitivity_label`.
     SensitivityLabel,
+    /// `text_matches`.
+    TextMatches,
 }
 
 impl Condition {
@@ -126,6 +142,7 @@ impl Condition {
             Self::MinSize => "min_size",
             Self::Sensitivity => "sensitivity",
             Self::SensitivityLabel => "sensitivity_label",
+            Self::TextMatches => "text_matches",
         }
     }
 }
@@ -223,7 +240,21 @@ impl Policy {
         for rule in &raising {
             treatment = rule.tighten(&treatment);
         }
-        let names = first.into_iter().chain(&raising);
+        let (stop, then) = match question.own_mail {
+            true => (None, None),
+            // What the recipient gets without the content counts here too.
+            false => {
+                let first = first.filter(|rule| !rule.content.is_empty());
+                let rules = plain.into_iter().chain(first).chain(&raising);
+                stops(rules.copied(), &facts)
+            }
+        };
+        let stopping = |rule: &&&ReadyRule| stop.as_ref().is_some_and(|s| s.rule == rule.name);
+        let unnamed = plain.filter(stopping).filter(|plain| {
+            let is_first = first.is_some_and(|first| first.name == plain.name);
+            !is_first
+        });
+        let names = first.into_iter().chain(unnamed).chain(&raising);
         let names: Vec<&str> = names.map(|rule| rule.name.as_str()).collect();
         let mut edits = HeaderEdits::default();
         if !question.own_mail {
@@ -236,6 +267,8 @@ impl Policy {
         Decision {
             treatment,
             edits,
+            stop,
+            then,
             observe: self.observe.then(MethodsList::opportunistic),
             rule: (!names.is_empty()).then(|| names.join(" + ")),
             configuration: self.configuration.clone(),
@@ -278,7 +311,27 @@ impl Policy {
     }
 }
 
+/// What stops a message that these rules match, and what does once a hold is released.
+fn stops<'a>(
+    rules: impl Iterator<Item = &'a ReadyRule>,
+    facts: &Facts<'_>,
+) -> (Option<Stop>, Option<Stop>) {
+    let stops = rules.filter_map(|rule| Stop::of(&rule.given, rule.is_certain(facts)));
+    let (mut holds, drops): (Vec<_>, Vec<_>) = stops.partition(|s| s.what == Stopping::Hold);
+    let drop = drops.into_iter().next();
+    match holds.is_empty() {
+        true => (drop, None),
+        false => (Some(holds.swap_remove(0)), drop),
+    }
+}
+
 impl ReadyRule {
+    /// Whether it matches not only because something was not noted.
+    fn is_certain(&self, facts: &Facts<'_>) -> bool {
+        let mut content = self.content.iter();
+        content.all(|(_, asked)| asked.is_known(facts.content))
+    }
+
     fn new(rule: Rule, default: &Treatment) -> Self {
         let when = &rule.when;
         let conditions = [
@@ -308,6 +361,7 @@ impl ReadyRule {
                 fallback_after: rule.fallback_after.unwrap_or(default.fallback_after),
                 security_patience: rule.security_patience.unwrap_or(default.security_patience),
                 key_trust: rule.key_trust.unwrap_or(default.key_trust),
+                accept_encrypted: rule.accept_encrypted.unwrap_or(default.accept_encrypted),
             },
             name: rule.name,
         }
@@ -338,6 +392,8 @@ impl ReadyRule {
                 .key_trust
                 .max(Some(treatment.key_trust))
                 .unwrap_or(treatment.key_trust),
+            // It spares a copy of our own, so it can only be taken away.
+            accept_encrypted: treatment.accept_encrypted && given.accept_encrypted != Some(false),
         }
     }
 
@@ -412,7 +468,8 @@ impl<'a> Facts<'a> {
             | Condition::Header
             | Condition::MinSize
             | Condition::Sensitivity
-            | Condition::SensitivityLabel => None,
+            | Condition::SensitivityLabel
+            | Condition::TextMatches => None,
         }
     }
 }

@@ -7,14 +7,17 @@
 mod content;
 mod decide;
 mod pattern;
+pub mod replay;
+mod stop;
 
 pub use content::Content;
 pub use decide::{Condition, Decision, Policy, Question, RuleTrial, Trial};
 pub use pattern::check_domain_pattern;
+pub use stop::{Stop, Stopping};
 
 use std::time::Duration;
 
-use crate::types::{HeaderEdits, MethodsList, TlsLevel, Trust, Wanted};
+use crate::types::{HeaderEdits, MethodsList, TextPattern, TlsLevel, Trust, Wanted};
 
 /// The policy's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +48,9 @@ pub struct Treatment {
     pub security_patience: Duration,
     /// How far a key must be trusted at least, for `pgp` and `smime`.
     pub key_trust: Trust,
+    /// Whether content that came encrypted ([`crate::types::Encrypted`]) counts as
+    /// protected.
+    pub accept_encrypted: bool,
 }
 
 impl Default for Treatment {
@@ -57,6 +63,7 @@ impl Default for Treatment {
             fallback_after: Duration::ZERO,
             security_patience: Duration::from_secs(15 * 60),
             key_trust: Trust::Discovered,
+            accept_encrypted: false,
         }
     }
 }
@@ -80,10 +87,16 @@ pub struct Rule {
     pub security_patience: Option<Duration>,
     /// Its `key_trust`; `None`: that of `[security]`.
     pub key_trust: Option<Trust>,
+    /// Its `accept_encrypted`; `None`: that of `[security]`.
+    pub accept_encrypted: Option<bool>,
     /// What it changes in the header section of what goes out.
     pub edits: HeaderEdits,
     /// Recipients whose domain is known not to do TLS are refused at RCPT.
     pub refuse_without_tls: bool,
+    /// Why its recipients are held until somebody releases them.
+    pub hold: Option<String>,
+    /// Why its recipients are dropped at once.
+    pub drop: Option<String>,
 }
 
 /// Conditions of a rule. All that are given (not empty) must hold; each holds if
@@ -114,6 +127,17 @@ pub struct Conditions {
     pub sensitivity: Vec<String>,
     /// The name or GUID of a Microsoft sensitivity label.
     pub sensitivity_label: Vec<String>,
+    /// A pattern that the message's text has, so many times.
+    pub text_matches: Option<TextMatches>,
+}
+
+/// `text_matches`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextMatches {
+    /// What is counted.
+    pub pattern: TextPattern,
+    /// How often it must be there.
+    pub at_least: usize,
 }
 
 impl Conditions {
@@ -125,6 +149,7 @@ impl Conditions {
             || self.min_size.is_some()
             || !self.sensitivity.is_empty()
             || !self.sensitivity_label.is_empty()
+            || self.text_matches.is_some()
     }
 }
 
@@ -136,6 +161,16 @@ impl Settings {
         let mut fields: Vec<String> = fields.map(|(name, _)| name.to_lowercase()).collect();
         fields.sort();
         fields.dedup();
-        Wanted { fields }
+        let mut patterns: Vec<TextPattern> = Vec::new();
+        let asked = self
+            .rules
+            .iter()
+            .filter_map(|r| r.when.text_matches.as_ref());
+        for TextMatches { pattern, .. } in asked {
+            if !patterns.contains(pattern) {
+                patterns.push(pattern.clone());
+            }
+        }
+        Wanted { fields, patterns }
     }
 }

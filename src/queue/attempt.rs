@@ -179,6 +179,7 @@ fn deferred(recipient: &JobRecipient, reason: Reason) -> RecipientReport {
         evidence: Evidence::default(),
         waiting: Waiting::default(),
         copy: None,
+        note: None,
     }
 }
 
@@ -265,6 +266,7 @@ pub(super) fn job_of(
                 attempts: status.attempts,
                 delay_told: status.delay_told,
                 copy: stored.copy(index),
+                released: status.released,
             }),
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn recipient(attempts: u32, delay_told: bool) -> JobRecipient {
         attempts,
         delay_told,
         copy: None,
+        released: false,
     }
 }
 

@@ -221,6 +221,7 @@ async fn one(shared: &Shared, errand: &Errand, id: QueueId) -> Handled {
             attempts: status.attempts,
             delay_told: status.delay_told,
             copy: None,
+            released: status.released,
         });
         before.push(status.clone());
     }

@@ -38,14 +38,15 @@ fn one(recipient: &RecipientReport) -> Health {
         Fate::Deferred(_) if recipient.waiting.answered => Health::Up,
         Fate::Delivered(_) => Health::Up,
         Fate::Deferred(failure) if is_of_site(failure) => Health::Down(failure.clone()),
-        Fate::Deferred(failure) | Fate::Bounced(failure) | Fate::Dropped(failure) => {
-            match (failure.stage, failure.reason) {
-                (_, Reason::Interrupted | Reason::BodyUnreadable) | (Stage::Route, _) => {
-                    Health::Unknown
-                }
-                _ => Health::Up,
+        Fate::Deferred(failure)
+        | Fate::Bounced(failure)
+        | Fate::Dropped(failure)
+        | Fate::Held(failure) => match (failure.stage, failure.reason) {
+            (_, Reason::Interrupted | Reason::BodyUnreadable) | (Stage::Route, _) => {
+                Health::Unknown
             }
-        }
+            _ => Health::Up,
+        },
     }
 }
 
@@ -114,6 +115,7 @@ mod tests {
             evidence: Evidence::default(),
             waiting: crate::types::Waiting::default(),
             copy: None,
+            note: None,
         });
         Report {
             id: QueueId::from_octets([0; 12]),

@@ -323,6 +323,7 @@ fn job(fresh: &Fresh, host: &Host, recipients: &[u32]) -> Job {
             attempts: 0,
             delay_told: false,
             copy: None,
+            released: false,
         })
     });
     Job {

@@ -237,6 +237,7 @@ fn waiting(stored: &Stored, job: &Job, at: Timestamp, why: &Failure) -> Report {
                 evidence: Evidence::default(),
                 waiting: Waiting::default(),
                 copy: None,
+                note: None,
             })
             .collect(),
         learnt: None,

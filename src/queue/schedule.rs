@@ -33,8 +33,16 @@ pub fn next(
     settings: &Settings,
     random: u32,
 ) -> Decision {
+    if matches!(reported.fate, Fate::Held(_)) {
+        // Nothing was tried.
+        return Decision {
+            verdict: Verdict::Held,
+            attempts: recipient.attempts,
+        };
+    }
     let attempts = recipient.attempts.saturating_add(1);
     let verdict = match &reported.fate {
+        Fate::Held(_) => Verdict::Held,
         Fate::Delivered(_) => Verdict::Delivered,
         Fate::Bounced(_) => Verdict::Bounced,
         Fate::Dropped(_) => Verdict::Dropped,
@@ -209,6 +217,7 @@ mod tests {
             evidence: crate::types::Evidence::default(),
             waiting,
             copy: None,
+            note: None,
         }
     }
 

@@ -77,20 +77,27 @@ impl Answers {
         let added = adding.await.map_err(|e| e.to_string())?;
         added.map_err(|e| e.to_string())?;
         tracing::warn!("exception made: domain={domain} by={actor} until={until}");
-        self.tell_audit(domain, DomainChange::ExceptionMade, words, actor);
-        Ok(())
+        let change = DomainChange::ExceptionMade;
+        self.tell_audit(domain, change, words, actor).await
     }
 
     /// Tells the audit what somebody did about a domain.
-    fn tell_audit(&self, domain: &Domain, change: DomainChange, what: String, actor: &str) {
-        self.domains.audit.tell(Happened {
+    async fn tell_audit(
+        &self,
+        domain: &Domain,
+        change: DomainChange,
+        what: String,
+        actor: &str,
+    ) -> Result<(), String> {
+        let happened = Happened {
             time: self.clock.now(),
             domain,
             host: None,
             change,
             what,
             actor: Some(actor),
-        });
+        };
+        self.domains.audit.tell_for_good(happened).await
     }
 
     async fn forget(&self, domain: &Domain, actor: &str) -> Result<(), String> {
@@ -106,17 +113,20 @@ impl Answers {
         match done.map_err(|e| e.to_string())? {
             (false, None) => Err(format!("nothing is remembered of {domain}")),
             (known, exception) => {
+                let mut told = Ok(());
                 if known {
                     tracing::warn!("domain forgotten: domain={domain} by={actor}");
                     let what = "what was remembered of it".to_owned();
-                    self.tell_audit(domain, DomainChange::Forgotten, what, actor);
+                    let change = DomainChange::Forgotten;
+                    told = self.tell_audit(domain, change, what, actor).await;
                 }
                 if let Some(words) = exception {
                     tracing::warn!("exception taken back: domain={domain} by={actor}");
                     let what = words.unwrap_or_default();
-                    self.tell_audit(domain, DomainChange::ExceptionTakenBack, what, actor);
+                    let change = DomainChange::ExceptionTakenBack;
+                    told = told.and(self.tell_audit(domain, change, what, actor).await);
                 }
-                Ok(())
+                told
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::assurance::Published;
 use crate::config::Config;
 use crate::control::DomainView;
 use crate::delivery::{Deliverer, Explanation, Hop, KeyKnown};
-use crate::message::content_facts;
-use crate::policy::{Content, Question, Trial};
+use crate::message::{Texts, content_facts};
+use crate::policy::{Content, Question, Stop, Stopping, Trial};
 use crate::types::units::print_duration;
 use crate::types::{
     ContentFacts, Demand, Ending, Failure, Learnt, Mailbox, Method, Remembered, Required, Trust,
@@ -51,6 +51,8 @@ pub struct Story {
     /// What the configuration prescribes.
     methods: Vec<MethodStory>,
     ending: &'static str,
+    /// A rule that keeps it from going anywhere; null: none does.
+    stop: Option<StopStory>,
     /// When the next method, or the ending, has its turn.
     waits: WaitsStory,
     /// `[security] observe`: the methods by which it is delivered where the above
@@ -73,6 +75,31 @@ pub struct Story {
     /// What the hosts said, if they were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<ProbeStory>,
+}
+
+/// A rule that holds or drops.
+#[derive(Debug, Clone, Serialize)]
+struct StopStory {
+    /// `hold` or `drop`.
+    what: &'static str,
+    rule: String,
+    reason: String,
+    #[serde(skip)]
+    note: String,
+}
+
+impl StopStory {
+    fn new(stop: &Stop) -> Self {
+        Self {
+            what: match stop.what {
+                Stopping::Hold => "hold",
+                Stopping::Drop => "drop",
+            },
+            rule: stop.rule.clone(),
+            reason: stop.reason.clone(),
+            note: stop.note(),
+        }
+    }
 }
 
 /// The two clocks.
@@ -201,15 +228,19 @@ pub(super) async fn probe_with(
 }
 
 impl Case {
-    /// What is noted of a message with these header lines (`Name: value`), as if it had
-    /// been accepted with this configuration.
+    /// What is noted of a message with these header lines (`Name: value`) and this text, as
+    /// if it had been accepted with this configuration.
     #[must_use]
-    pub fn noted(config: &Config, lines: &[String], size: u64) -> (ContentFacts, u64) {
+    pub fn noted(config: &Config, lines: &[String], text: &str, size: u64) -> (ContentFacts, u64) {
         let header = lines.iter().fold(String::new(), |header, line| {
             header + &line.replace(['\r', '\n'], " ") + "\r\n"
         });
         let wanted = &config.ingress.wanted;
-        (content_facts((header + "\r\n").as_bytes(), wanted), size)
+        let facts = ContentFacts {
+            texts: Texts::of(text).count(&wanted.patterns),
+            ..content_facts((header + "\r\n").as_bytes(), wanted)
+        };
+        (facts, size)
     }
 
     /// As policy is asked.
@@ -278,6 +309,7 @@ impl Story {
                 Ending::Bounce => "bounce",
                 Ending::Drop => "drop",
             },
+            stop: decision.stop.as_ref().map(StopStory::new),
             waits: WaitsStory {
                 fallback_after: print_duration(decision.treatment.fallback_after),
                 security_patience: print_duration(decision.treatment.security_patience),
@@ -453,6 +485,9 @@ impl fmt::Display for Story {
         }
         if self.rule.is_none() {
             writeln!(f, "no rule matches: [security] decides")?;
+        }
+        if let Some(stop) = &self.stop {
+            writeln!(f, "{}", stop.note)?;
         }
         for method in &self.methods {
             writeln!(f, "{method}")?;

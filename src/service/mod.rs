@@ -31,6 +31,7 @@ mod notify;
 mod observe;
 mod probe;
 mod reload;
+mod replay;
 mod run;
 mod signals;
 mod sink;
@@ -52,6 +53,7 @@ pub use explain::{Case, Story, explain};
 pub use export_file::ExportFile;
 pub use inspect::inspect;
 pub use observe::{OBSERVE_IS_ON, Observed, observed};
+pub use replay::{Replayed, replay};
 pub use run::serve;
 pub use spool::{
     Import, ImportSummary, Repaired, SpoolWorkError, check_spool, export_spool, import_spool,

@@ -106,7 +106,9 @@ impl ProbeStory {
     pub(super) fn new(explanation: &Explanation, prospect: Prospect) -> Self {
         let failure = match &prospect.fate {
             None | Some(Fate::Delivered(_)) => None,
-            Some(Fate::Deferred(why) | Fate::Bounced(why) | Fate::Dropped(why)) => Some(why),
+            Some(
+                Fate::Deferred(why) | Fate::Bounced(why) | Fate::Dropped(why) | Fate::Held(why),
+            ) => Some(why),
         };
         let hosts = explanation.hosts.iter().map(|(hop, _)| hop);
         let nobody_asked = |hop: &&Hop| !prospect.asked.iter().any(|asked| asked.hop == **hop);
@@ -116,6 +118,7 @@ impl ProbeStory {
                 Some(Fate::Deferred(_)) => "deferred",
                 Some(Fate::Bounced(_)) => "bounced",
                 Some(Fate::Dropped(_)) => "dropped",
+                Some(Fate::Held(_)) => "held",
             },
             method: prospect.method.map(Method::as_str),
             host: match (&failure, &prospect.evidence.remote) {

@@ -2,15 +2,17 @@
 //!
 //! Owns the way from whoever has something to say of a domain to the audit. Holds
 //! always: only the spool's own threads write the audit, one at a time; whoever
-//! tells something hands it over and waits for nothing; what can't be written stays
-//! here until it can, up to a bound, and a crash loses the last second's. Built by
+//! tells something hands it over and need not wait; what can't be written stays here
+//! until it can, up to a bound. What was seen is lost by a crash in the last second,
+//! and is seen again; an operator's act is answered once it is durable. Built by
 //! `run` and given to the spool; told by [`super::learning`] and [`super::domain`].
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::outcome::audit::AuditLog;
 use crate::sys::Entropy;
@@ -21,10 +23,16 @@ use crate::types::{
 /// What waits on its way, of each kind, at most; what is more is left out.
 const WAITING: usize = 4096;
 
+/// How long an operator waits for the audit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An event, and who waits until it is durable.
+type Told = (DomainEvent, Option<oneshot::Sender<()>>);
+
 /// What the sink takes to others and from others, beside what is settled.
 pub(super) struct Ways {
     learnt: mpsc::Sender<Learnt>,
-    told: mpsc::Receiver<DomainEvent>,
+    told: mpsc::Receiver<Told>,
 }
 
 /// Whatever settled events and what was learnt go to.
@@ -34,12 +42,14 @@ pub(super) struct Sink {
     ways: Option<Ways>,
     /// Events of domains that the audit has not taken yet.
     waiting: Vec<DomainEvent>,
+    /// Who waits for those and for what is not durable yet.
+    answers: Vec<oneshot::Sender<()>>,
 }
 
 /// Tells the audit what happened to domains.
 #[derive(Clone)]
 pub(super) struct Teller {
-    to: mpsc::Sender<DomainEvent>,
+    to: mpsc::Sender<Told>,
     entropy: Arc<dyn Entropy>,
     counter: Arc<AtomicU32>,
 }
@@ -70,6 +80,23 @@ pub(super) fn ways(entropy: Arc<dyn Entropy>) -> (Ways, mpsc::Receiver<Learnt>, 
 impl Teller {
     /// Hands over what happened. Does not wait.
     pub(super) fn tell(&self, happened: Happened<'_>) {
+        self.hand_over(happened, None);
+    }
+
+    /// Hands over what an operator did, and waits until it is durable.
+    ///
+    /// # Errors
+    /// What to tell the operator, where it is not.
+    pub(super) async fn tell_for_good(&self, happened: Happened<'_>) -> Result<(), String> {
+        let (done, is_done) = oneshot::channel();
+        self.hand_over(happened, Some(done));
+        match tokio::time::timeout(PATIENCE, is_done).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err("it is done, but could not be written into the audit yet: see the log".into()),
+        }
+    }
+
+    fn hand_over(&self, happened: Happened<'_>, done: Option<oneshot::Sender<()>>) {
         let event = DomainEvent {
             event: self.name(happened.time),
             time: happened.time,
@@ -79,7 +106,7 @@ impl Teller {
             what: happened.what,
             actor: happened.actor.map(str::to_owned),
         };
-        if let Err(error) = self.to.try_send(event) {
+        if let Err(error) = self.to.try_send((event, done)) {
             let domain = happened.domain;
             tracing::warn!(%error, "the audit misses an event of {domain}; this log has it");
         }
@@ -101,6 +128,7 @@ impl Sink {
             audit,
             ways,
             waiting: Vec::new(),
+            answers: Vec::new(),
         }
     }
 }
@@ -117,9 +145,10 @@ impl EventSink for Sink {
     fn tend(&mut self) -> io::Result<()> {
         if let Some(ways) = &mut self.ways {
             while self.waiting.len() < WAITING
-                && let Ok(event) = ways.told.try_recv()
+                && let Ok((event, answer)) = ways.told.try_recv()
             {
                 self.waiting.push(event);
+                self.answers.extend(answer);
             }
         }
         let taken = match self.waiting.is_empty() {
@@ -131,7 +160,12 @@ impl EventSink for Sink {
         }
         // Also where it did not take them: after a failed sync it takes nothing
         // until one has succeeded.
-        self.audit.sync().and(taken)
+        self.audit.sync().and(taken)?;
+        for answer in self.answers.drain(..) {
+            // Who waits no more needs no answer.
+            let _ = answer.send(());
+        }
+        Ok(())
     }
 
     fn learn(&mut self, learnt: Learnt) {
@@ -256,6 +290,34 @@ mod tests {
             rig.sink.tend().unwrap();
             assert_eq!(rig.lines(), before + 2, "{operation:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_act_is_answered_once_it_is_durable() {
+        let mut rig = rig();
+        let domain = Domain::parse("x.example").unwrap();
+        let teller = rig.teller.clone();
+        let act = || Happened {
+            time: Timestamp::from_micros(1_800_000_000_000_000),
+            domain: &domain,
+            host: None,
+            change: DomainChange::ExceptionMade,
+            what: String::new(),
+            actor: Some("uid=0(root)"),
+        };
+        rig.break_on(Operation::Sync);
+        let (told, _) = tokio::join!(teller.tell_for_good(act()), async {
+            tokio::task::yield_now().await;
+            rig.sink.tend().unwrap_err();
+        });
+        assert!(told.unwrap_err().contains("see the log"));
+        rig.disk.heal();
+        let (told, _) = tokio::join!(teller.tell_for_good(act()), async {
+            tokio::task::yield_now().await;
+            let _ = rig.sink.tend();
+            rig.sink.tend().unwrap();
+        });
+        assert_eq!((told, rig.lines()), (Ok(()), 2));
     }
 
     #[test]

@@ -30,4 +30,6 @@ pub struct JobRecipient {
     pub delay_told: bool,
     /// The protected copy that an earlier attempt left, to be sent again as it is.
     pub copy: Option<StoredCopy>,
+    /// Whether an operator has released it, so that no rule holds it.
+    pub released: bool,
 }

@@ -25,6 +25,7 @@ pub mod protection;
 pub mod recipient;
 pub mod settlement;
 pub mod sts;
+pub mod text_pattern;
 pub mod time;
 pub mod tls_words;
 pub mod units;
@@ -32,7 +33,7 @@ pub mod would;
 
 pub use address::{AddressError, Domain, Host, Mailbox};
 pub use body::{Body, BodyError, BodyReader, BoxFuture, MemoryBody};
-pub use content::{ContentFacts, HeaderEdits, Wanted};
+pub use content::{ContentFacts, Encrypted, HeaderEdits, TextCount, Wanted};
 pub use copy::{KeptCopy, StoredCopy};
 pub use domain_event::{DomainChange, DomainEvent};
 pub use envelope::{
@@ -53,6 +54,7 @@ pub use protection::{ContentProof, EncryptedBy, Trust};
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use sts::{StsFacts, StsMode, StsSource};
+pub use text_pattern::{PatternKey, TextPattern, TextPatternError};
 pub use time::Timestamp;
 pub use tls_words::tls_words;
 pub use would::{Course, CourseError, Would};

@@ -206,6 +206,10 @@ pub enum Reason {
     SigningKey,
     /// The content could not be encrypted, although there is a key.
     ProtectFailed,
+    /// A rule holds it until somebody releases it.
+    HeldByRule,
+    /// A rule drops it.
+    DroppedByRule,
 }
 
 impl Reason {
@@ -264,6 +268,8 @@ impl Reason {
             Self::KeyAwaitsApproval => "key-awaits-approval",
             Self::SigningKey => "signing-key",
             Self::ProtectFailed => "protect-failed",
+            Self::HeldByRule => "held-by-rule",
+            Self::DroppedByRule => "dropped-by-rule",
         }
     }
 }
@@ -296,8 +302,10 @@ pub enum Fate {
     Deferred(Failure),
     /// Refused for good: the sender is told.
     Bounced(Failure),
-    /// The methods list ended in `drop`.
+    /// The methods list ended in `drop`, or a rule drops it.
     Dropped(Failure),
+    /// A rule holds it.
+    Held(Failure),
 }
 
 /// What a recipient that waits for a clock asks of the queue (design section 3.3).
@@ -331,6 +339,8 @@ pub struct RecipientReport {
     pub waiting: Waiting,
     /// The protected copy that may have arrived, to be sent again as it is if it waits.
     pub copy: Option<KeptCopy>,
+    /// What a rule that holds or drops it says, for the audit.
+    pub note: Option<String>,
 }
 
 /// What came of one attempt: delivery's whole answer.

@@ -100,6 +100,7 @@ impl FromStr for State {
 
 /// One recipient's state and history, as the spool keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub struct RecipientStatus {
     /// Where it stands.
     pub state: State,
@@ -110,6 +111,8 @@ pub struct RecipientStatus {
     pub next_attempt: Option<Timestamp>,
     /// Whether the sender has had the DSN "delayed".
     pub delay_told: bool,
+    /// Whether an operator has released it: no rule holds it again.
+    pub released: bool,
     /// The method of the last attempt, if one got that far.
     pub method: Option<Method>,
     /// What the far side last said, or why it wasn't reached; 512 octets at most.
@@ -125,8 +128,82 @@ impl RecipientStatus {
             attempts: 0,
             next_attempt: Some(now),
             delay_told: false,
+            released: false,
             method: None,
             last_reply: None,
         }
+    }
+}
+
+/// A status as the journal has it: where there was one flag in an octet, there are two.
+#[derive(Clone, Serialize, Deserialize)]
+struct Kept {
+    state: State,
+    attempts: u32,
+    next_attempt: Option<Timestamp>,
+    flags: u8,
+    method: Option<Method>,
+    last_reply: Option<String>,
+}
+
+const DELAY_TOLD: u8 = 1;
+const RELEASED: u8 = 2;
+
+impl From<Kept> for RecipientStatus {
+    fn from(kept: Kept) -> Self {
+        Self {
+            state: kept.state,
+            attempts: kept.attempts,
+            next_attempt: kept.next_attempt,
+            delay_told: kept.flags & DELAY_TOLD != 0,
+            released: kept.flags & RELEASED != 0,
+            method: kept.method,
+            last_reply: kept.last_reply,
+        }
+    }
+}
+
+impl From<RecipientStatus> for Kept {
+    fn from(status: RecipientStatus) -> Self {
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        Self {
+            state: status.state,
+            attempts: status.attempts,
+            next_attempt: status.next_attempt,
+            flags: flag(status.delay_told, DELAY_TOLD) | flag(status.released, RELEASED),
+            method: status.method,
+            last_reply: status.last_reply,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_before_reads_as_it_was() {
+        // As the journal had it when there was one flag.
+        let before = (
+            State::Held,
+            3u32,
+            None::<Timestamp>,
+            true,
+            None::<Method>,
+            Some("x"),
+        );
+        let octets = postcard::to_stdvec(&before).unwrap();
+        let status: RecipientStatus = postcard::from_bytes(&octets).unwrap();
+        assert!(status.delay_told && !status.released && status.attempts == 3);
+        assert_eq!(postcard::to_stdvec(&status).unwrap(), octets);
+        let released = RecipientStatus {
+            released: true,
+            ..status
+        };
+        let octets = postcard::to_stdvec(&released).unwrap();
+        assert_eq!(
+            postcard::from_bytes::<RecipientStatus>(&octets),
+            Ok(released)
+        );
     }
 }

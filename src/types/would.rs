@@ -31,11 +31,13 @@ pub enum Course {
     Pgp,
     /// Delivered, encrypted with S/MIME.
     Smime,
+    /// Held until somebody releases it.
+    Hold,
 }
 
 impl Course {
     /// Every course.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tls,
         Self::Cleartext,
         Self::Wait,
@@ -43,6 +45,7 @@ impl Course {
         Self::Drop,
         Self::Pgp,
         Self::Smime,
+        Self::Hold,
     ];
 
     /// The word that audit, log and figures use.
@@ -56,6 +59,7 @@ impl Course {
             Self::Drop => "drop",
             Self::Pgp => "pgp",
             Self::Smime => "smime",
+            Self::Hold => "hold",
         }
     }
 
@@ -85,7 +89,7 @@ impl fmt::Display for Course {
 
 /// No such course.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of tls, cleartext, pgp, smime, wait, bounce, drop")]
+#[error("not one of tls, cleartext, pgp, smime, wait, bounce, drop, hold")]
 pub struct CourseError;
 
 impl FromStr for Course {
@@ -116,6 +120,7 @@ impl Would {
             Fate::Deferred(failure) => (Course::Wait, Some(failure.reason)),
             Fate::Bounced(failure) => (Course::Bounce, Some(failure.reason)),
             Fate::Dropped(failure) => (Course::Drop, Some(failure.reason)),
+            Fate::Held(failure) => (Course::Hold, Some(failure.reason)),
         };
         Some(Self { method, reason })
     }

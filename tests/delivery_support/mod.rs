@@ -144,6 +144,7 @@ pub(crate) fn job_to(domain: &str) -> Job {
             attempts: 0,
             delay_told: false,
             copy: None,
+            released: false,
         }],
     }
 }
@@ -154,5 +155,6 @@ pub(crate) fn fate(report: &Report) -> String {
         Fate::Deferred(failure) => format!("deferred {}", failure.reason),
         Fate::Bounced(failure) => format!("bounced {}", failure.reason),
         Fate::Dropped(failure) => format!("dropped {}", failure.reason),
+        Fate::Held(failure) => format!("held {}", failure.reason),
     }
 }

@@ -98,6 +98,54 @@ add_header = "X-Sent-By: postern"
     assert!(arrived[0].data.ends_with(b"\r\n\r\n.a\r\n..b\r\n"));
 }
 
+/// Numbers of patients in the text, encoded as mail programs do, or where nobody can see them.
+#[tokio::test]
+async fn patterns_are_counted_in_the_text() {
+    let rule = |pattern: &str| {
+        format!(
+            "[[rule]]\nname = \"numbers\"\nmethods = [\"tls\"]\n\
+             when.text_matches = {{ pattern = '{pattern}', at_least = 2 }}\n"
+        )
+    };
+    let plan = Plan {
+        security: "methods = [\"tls\", \"cleartext\"]\n",
+        tables: rule(r"\b[A-Z][0-9]{9}\b"),
+        ..Plan::default()
+    };
+    let world = World::start(&plan).await;
+    let plain = world.mx("plain.example", |b| b.no_starttls());
+    let to = "p@plain.example";
+    let base64 = "Content-Transfer-Encoding: base64\r\n";
+    let text = |header: &str, body: &str| {
+        let mut data = header.as_bytes().to_vec();
+        data.extend_from_slice(&letter(to, "s", body));
+        data
+    };
+    for (data, state) in [
+        (text("", "A123456789 alone\r\n"), "delivered"),
+        (text("", "A123456789 and B987654321\r\n"), "bounced"),
+        // The same two.
+        (
+            text(base64, "QTEyMzQ1Njc4OSBhbmQgQjk4NzY1NDMyMQ==\r\n"),
+            "bounced",
+        ),
+        // Longer than what is looked at.
+        (text("", &"no number here\r\n".repeat(70_000)), "bounced"),
+    ] {
+        let id = world.send(&[to], data).await;
+        let ended = world.wait_audit(&id, to, state).await;
+        let rule = (state == "bounced").then_some("numbers");
+        assert_eq!(ended["rule"].as_str(), rule);
+    }
+    assert_eq!(plain.count(), 1);
+    let methods = |text: &str| {
+        let story = world.json(&["explain", to, "--json", "--text", text]);
+        story["methods"].as_array().map(Vec::len)
+    };
+    assert_eq!(methods("A123456789"), Some(2));
+    assert_eq!(methods("A123456789 B987654321"), Some(1));
+}
+
 /// Notes are kept with the message, so that it can be asked after a restart.
 #[tokio::test]
 async fn what_was_noted_outlives_the_daemon() {

@@ -69,6 +69,8 @@ mod queue_hand;
 mod refusals;
 mod relay;
 mod reload;
+mod replay;
+mod rules_stop;
 mod sandbox;
 mod secrets;
 mod service;

@@ -175,6 +175,7 @@ pub fn status(state: State, next: Option<Timestamp>) -> RecipientStatus {
         attempts: 1,
         next_attempt: next,
         delay_told: false,
+        released: false,
         method: None,
         last_reply: Some("250 ok".into()),
     }

@@ -251,16 +251,19 @@ impl Life {
         let result = store.settle(settlement).await;
         let moment = self.disk.now();
         // Nobody else settles this message.
-        let there = match store.load(id).await {
-            Ok(stored) => stored.copies.len(),
-            Err(_) => 0,
-        };
+        let mut there = Vec::new();
+        if let Ok(stored) = store.load(id).await {
+            for (index, copy) in &stored.copies {
+                let octets = read(&*copy.body).await.unwrap_or_default();
+                there.push((*index, octets));
+            }
+        }
         let mut ledger = self.ledger.lock().unwrap();
         match result {
             Ok(()) => {
                 let changes = &mut ledger.messages.get_mut(&id).unwrap().changes[place];
                 changes.answered = moment;
-                changes.are_kept = there >= changes.copies.len();
+                changes.are_kept = changes.copies.iter().all(|c| there.contains(c));
                 if let Some(born) = born {
                     ledger.messages.get_mut(&born).unwrap().accepted = moment;
                 }

@@ -156,6 +156,7 @@ fn cell(report: &Report) -> String {
         Fate::Deferred(failure) => format!("waits: `{}`", failure.reason),
         Fate::Bounced(failure) => format!("bounced: `{}`", failure.reason),
         Fate::Dropped(failure) => format!("dropped: `{}`", failure.reason),
+        Fate::Held(failure) => format!("held: `{}`", failure.reason),
     }
 }
 

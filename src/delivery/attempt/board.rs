@@ -6,8 +6,8 @@
 
 use super::kept::Kept;
 use crate::assurance::Published;
-use crate::delivery::failure::Meaning;
-use crate::policy::Decision;
+use crate::delivery::failure::{self, Meaning};
+use crate::policy::{Decision, Stop, Stopping};
 use crate::types::{
     Achieved, ContentProof, Ending, Evidence, Failure, Fate, JobRecipient, KeptCopy, Mailbox,
     Method, Reason, RecipientReport, Remote, Required, Stage, Waiting, Would,
@@ -44,6 +44,8 @@ struct Entry<'a> {
     own: Option<Failure>,
     /// The method that would have protected its copy, while that is only observed.
     spared: Option<Method>,
+    /// What a rule that holds or drops it says.
+    note: Option<String>,
 }
 
 impl Entry<'_> {
@@ -85,7 +87,7 @@ impl Entry<'_> {
         self.evidence.would = Would::of(self.method, fate);
         let held_back = match fate {
             Fate::Delivered(_) => false,
-            Fate::Dropped(_) => true,
+            Fate::Dropped(_) | Fate::Held(_) => true,
             Fate::Deferred(_) | Fate::Bounced(_) => self.hindered,
         };
         if held_back {
@@ -96,6 +98,7 @@ impl Entry<'_> {
     /// As before any method had its turn, but for what is known to have come of that.
     fn begin_anew(&mut self) {
         self.fate = None;
+        self.note = self.note.take().map(|note| format!("would be {note}"));
         self.waiting = Waiting::default();
         self.method = None;
         self.evidence = Evidence {
@@ -135,6 +138,7 @@ impl<'a> Board<'a> {
             aside: false,
             own: None,
             spared: None,
+            note: None,
         });
         Self {
             entries: entries.collect(),
@@ -376,6 +380,22 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// A rule holds or drops all of them before anything is tried.
+    pub(super) fn stop(&mut self, stop: &Stop) {
+        let reason = match stop.what {
+            Stopping::Hold => Reason::HeldByRule,
+            Stopping::Drop => Reason::DroppedByRule,
+        };
+        let failure = failure::ours(reason, Stage::Route);
+        for entry in self.each_open() {
+            entry.note = Some(stop.note());
+        }
+        self.give_all(&match stop.what {
+            Stopping::Hold => Fate::Held(failure),
+            Stopping::Drop => Fate::Dropped(failure),
+        });
+    }
+
     fn give_all(&mut self, fate: &Fate) {
         for entry in self.each_open() {
             entry.fate = Some(fate.clone());
@@ -405,6 +425,7 @@ impl<'a> Board<'a> {
             evidence: entry.evidence,
             waiting: entry.waiting,
             copy: entry.copy,
+            note: entry.note,
         });
         reports.collect()
     }

@@ -10,13 +10,14 @@
 use crate::assurance::{self, Demands, Published};
 use crate::delivery::Credentials;
 use crate::policy::Decision;
-use crate::types::{Ending, Method, MethodsList, Required, Transport, Trust};
+use crate::types::{Encrypted, Ending, Method, MethodsList, Required, Transport, Trust};
 
 /// A list and its demands.
 pub(super) struct Leg<'a> {
     list: &'a MethodsList,
     demands: Demands<'a>,
     key_trust: Trust,
+    accept_encrypted: bool,
 }
 
 impl<'a> Leg<'a> {
@@ -35,6 +36,7 @@ impl<'a> Leg<'a> {
                 published,
             },
             key_trust: decision.treatment.key_trust,
+            accept_encrypted: decision.treatment.accept_encrypted,
         }
     }
 
@@ -54,6 +56,7 @@ impl<'a> Leg<'a> {
                 published,
             },
             key_trust: decision.treatment.key_trust,
+            accept_encrypted: decision.treatment.accept_encrypted,
         })
     }
 
@@ -70,6 +73,19 @@ impl<'a> Leg<'a> {
     /// How far a recipient's key must be trusted at least.
     pub(super) fn key_trust(&self) -> Trust {
         self.key_trust
+    }
+
+    /// Whether content that came encrypted counts as what `method` makes of others: in the
+    /// turn of the method that would have made it so, or of the first that protects, where
+    /// the list has not that one.
+    pub(super) fn accepts(&self, encrypted: Option<Encrypted>, method: Method) -> bool {
+        let made_by = match encrypted {
+            Some(Encrypted::OpenPgp) => Method::Pgp,
+            Some(Encrypted::Smime) => Method::Smime,
+            None => return false,
+        };
+        let fits = method == made_by || !self.methods().contains(&made_by);
+        self.accept_encrypted && fits
     }
 
     /// What a transaction by `method` must prove where it travels by `transport`.

@@ -149,7 +149,10 @@ impl Deliverer {
         let mut groups: Vec<(Decision, Vec<&JobRecipient>)> = Vec::new();
         for recipient in &job.recipients {
             let question = Question::about(&job.message, &recipient.mailbox);
-            let decision = self.policy.decide(&question);
+            let mut decision = self.policy.decide(&question);
+            if recipient.released {
+                decision.release();
+            }
             let is_tried = |recipient: &JobRecipient| recipient.attempts > 0;
             let fits = |known: &Decision, members: &[&JobRecipient]| {
                 let tried = members.iter().all(|member| is_tried(member));
@@ -337,11 +340,13 @@ fn unrouted<'a>(
 ) -> Board<'a> {
     let published = Published::nothing();
     let mut board = Board::new(decision, &published, recipients);
-    nowhere(
-        &mut board,
-        &Leg::configured(decision, None, &published),
-        why,
-    );
+    match &decision.stop {
+        Some(stop) => board.stop(stop),
+        None => {
+            let leg = Leg::configured(decision, None, &published);
+            nowhere(&mut board, &leg, why);
+        }
+    }
     if let Some(observed) = Leg::observed(decision, None, &published) {
         board.observe();
         nowhere(&mut board, &observed, why);

@@ -47,6 +47,7 @@ impl Deliverer {
             attempts: 0,
             delay_told: false,
             copy: None,
+            released: false,
         };
         let (watch, notes) = (Watch::default(), Notes::default());
         let patience = Patience::probe(began);

@@ -21,8 +21,8 @@ use crate::delivery::{Lane, failure};
 use crate::protect::keys::Chosen;
 use crate::protect::{Hindrance, ProtectedCopy};
 use crate::types::{
-    Failure, Job, JobRecipient, KeptCopy, MemoryBody, Message, MessageFacts, Method, Reason, Stage,
-    StoredCopy, Transport, Waiting,
+    ContentProof, Encrypted, Failure, Job, JobRecipient, KeptCopy, MemoryBody, Message,
+    MessageFacts, Method, Reason, Stage, StoredCopy, Transport, Waiting,
 };
 
 /// What is asked of hosts first.
@@ -62,6 +62,11 @@ impl Deliverer {
         board: &mut Board<'_>,
         lane: &mut Lane,
     ) -> Passed {
+        if let Errand::Deliver(job) = walk.errand
+            && turn.leg.accepts(encrypted(job), turn.method)
+        {
+            return self.pass_on(walk, turn, board, lane).await;
+        }
         let mut last = None;
         for at in board.open() {
             board.only(at);
@@ -78,6 +83,28 @@ impl Deliverer {
             }
         }
         Passed::Over(last)
+    }
+
+    /// The message came encrypted, and that counts: all who are open have it as it is.
+    async fn pass_on(
+        &self,
+        walk: &Walk<'_>,
+        turn: Turn<'_>,
+        board: &mut Board<'_>,
+        lane: &mut Lane,
+    ) -> Passed {
+        if walk.observing {
+            board.spare(turn.method);
+            return Passed::Over(None);
+        }
+        board.protected(&ContentProof::by_sender());
+        let way = self.send(walk, turn, board, lane).await;
+        board.unprotected();
+        match way {
+            Way::Over(failure) => Passed::Over(failure),
+            Way::Later(..) => Passed::Over(None),
+            Way::Nowhere(failure) => Passed::Nowhere(failure),
+        }
     }
 
     /// The hosts answer nobody: who has a key waits, and who has none is passed over.
@@ -273,6 +300,12 @@ fn hinder(hindrance: Hindrance, turn: Turn<'_>, board: &mut Board<'_>) -> Option
         board.pass_over(turn.method, Reason::PatienceOver);
     }
     Some(failure)
+}
+
+/// How the content came encrypted, if it did.
+fn encrypted(job: &Job) -> Option<Encrypted> {
+    let content = job.message.facts.content.as_ref()?;
+    content.encrypted
 }
 
 /// The same job for one recipient, with the copy in place of the message.

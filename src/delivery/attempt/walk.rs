@@ -106,8 +106,14 @@ impl Deliverer {
             observing: decision.observe.is_some(),
             ..*walk
         };
-        let following = self.follow(&first, &configured, clocks, &mut board, lane);
-        let mut last = following.await;
+        let mut last = failure::ours(Reason::Unreachable, Stage::Connect);
+        match &decision.stop {
+            Some(stop) => board.stop(stop),
+            None => {
+                let following = self.follow(&first, &configured, clocks, &mut board, lane);
+                last = following.await;
+            }
+        }
         if let Some(observed) = Leg::observed(decision, walk.credentials, walk.published) {
             board.observe();
             if !board.is_settled() {

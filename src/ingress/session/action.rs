@@ -12,8 +12,9 @@ use bytes::Bytes;
 use crate::ingress::auth::Verdict;
 use crate::ingress::sasl::Login;
 use crate::ingress::settings::{Limits, Listener};
+use crate::message::Texts;
 use crate::spool::{SpoolError, Ticket};
-use crate::types::{Domain, Foreseen, Foresight, Mailbox, NoForesight, QueueId, Wanted};
+use crate::types::{Domain, Foreseen, Foresight, Mailbox, NoForesight, QueueId, TextCount, Wanted};
 
 /// What all sessions of one listener go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,9 @@ pub enum Action {
     Open,
     /// Write these octets to the intake; answer [`Answer::Written`].
     Body(Bytes),
+    /// Count the wanted patterns in this text, off the threads that serve connections;
+    /// answer [`Answer::Counted`].
+    Count(Texts),
     /// Commit the intake; answer [`Answer::Committed`]. Nothing else may be
     /// waited for in between (RFC 1047, I24).
     Commit(Box<Ticket>),
@@ -119,6 +123,7 @@ impl fmt::Debug for Action {
             Self::Authenticate(_) => f.write_str("Authenticate(..)"),
             Self::Open => f.write_str("Open"),
             Self::Body(octets) => write!(f, "Body({} octets)", octets.len()),
+            Self::Count(texts) => write!(f, "Count({texts:?})"),
             Self::Commit(_) => f.write_str("Commit(..)"),
             Self::Discard => f.write_str("Discard"),
             Self::Close => f.write_str("Close"),
@@ -137,6 +142,8 @@ pub enum Answer {
     Opened(Result<QueueId, SpoolError>),
     /// Whether the octets were taken.
     Written(Result<(), SpoolError>),
+    /// How often each pattern is there; none: not all of the text could be read.
+    Counted(Vec<TextCount>),
     /// Whether the message is durable.
     Committed(Result<(), SpoolError>),
 }

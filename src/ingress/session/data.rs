@@ -4,10 +4,13 @@
 //! that its rest is not taken for commands, but not for ever; a client that
 //! vanishes before the dot leaves nothing (I27). Called by the session.
 
+use std::sync::Arc;
+
 use super::{Action, Awaited, Phase, Progress, Session, replies};
 use crate::ingress::intake::{HeaderContext, Taken};
+use crate::message::Texts;
 use crate::spool::{SpoolError, Ticket};
-use crate::types::{MessageFacts, Origin, Source};
+use crate::types::{MessageFacts, Origin, Source, TextCount};
 use crate::wire::Reply;
 
 impl Session {
@@ -42,7 +45,7 @@ impl Session {
             Taken::Spoilt => self.actions.push_back(Action::Discard),
             Taken::Endless(reply) => self.close_with(&reply),
             Taken::Refused(reply) => self.end_data(&reply),
-            Taken::Whole(facts) => self.commit(facts),
+            Taken::Whole(facts, texts) => self.whole(facts, texts),
         }
         Progress::Made
     }
@@ -64,6 +67,28 @@ impl Session {
         if let Some(incoming) = incoming {
             incoming.give_up(replies::spool(&error));
         }
+    }
+
+    /// The message is whole. Where rules count in its text, that is done first, by other
+    /// threads: it takes milliseconds, and only where there is such a rule.
+    fn whole(&mut self, facts: MessageFacts, texts: Option<Texts>) {
+        match texts {
+            None => self.commit(facts),
+            Some(texts) => {
+                self.uncounted = Some(facts);
+                self.ask(Action::Count(texts), Awaited::Counted);
+            }
+        }
+    }
+
+    pub(super) fn counted(&mut self, counts: Vec<TextCount>) {
+        let Some(mut facts) = self.uncounted.take() else {
+            return self.close_with(&replies::internal());
+        };
+        if let Some(content) = &mut facts.content {
+            Arc::make_mut(content).texts = counts;
+        }
+        self.commit(facts);
     }
 
     fn commit(&mut self, facts: MessageFacts) {

@@ -36,7 +36,7 @@ pub use action::{Action, Answer, Rules, Secured, Sight};
 use super::admission::Rights;
 use super::replies;
 use super::sasl::Exchange;
-use crate::types::{Protocol, QueueId, Timestamp};
+use crate::types::{MessageFacts, Protocol, QueueId, Timestamp};
 use crate::wire::{Command, CommandError, CommandLines, LineKind, Reply};
 use transaction::Transaction;
 
@@ -61,6 +61,7 @@ enum Awaited {
     Verdict,
     Opened,
     Written,
+    Counted,
     Committed,
 }
 
@@ -87,6 +88,8 @@ pub struct Session {
     /// What an account that logged in may do.
     login: Option<Rights>,
     transaction: Option<Transaction>,
+    /// The facts of a message that is whole, while patterns are counted in its text.
+    uncounted: Option<MessageFacts>,
     /// The message whose commit is waited for.
     committing: Option<QueueId>,
     errors: u32,
@@ -121,6 +124,7 @@ impl Session {
             hello: None,
             login: None,
             transaction: None,
+            uncounted: None,
             committing: None,
             errors: 0,
             idle_commands: 0,
@@ -179,6 +183,7 @@ impl Session {
             (Awaited::Verdict, Answer::Verdict(verdict)) => self.logged_in(verdict),
             (Awaited::Opened, Answer::Opened(result)) => self.opened(result),
             (Awaited::Written, Answer::Written(result)) => self.written(result),
+            (Awaited::Counted, Answer::Counted(counts)) => self.counted(counts),
             (Awaited::Committed, Answer::Committed(result)) => self.committed(result),
             _ => self.close_with(&replies::internal()),
         }

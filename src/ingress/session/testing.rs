@@ -8,7 +8,7 @@ use crate::ingress::admission::SenderPattern;
 use crate::ingress::auth::Verdict;
 use crate::ingress::settings::{Limits, Listener, ListenerKind};
 use crate::spool::{SpoolError, Ticket};
-use crate::types::{Domain, QueueId};
+use crate::types::{Domain, QueueId, Wanted};
 
 /// `AUTH PLAIN` of scanner with "secret".
 pub(in crate::ingress) const LOGIN: &str = "AUTH PLAIN AHNjYW5uZXIAc2VjcmV0\r\n";
@@ -88,6 +88,7 @@ pub(in crate::ingress) struct Driven {
     pub(in crate::ingress) discards: usize,
     pub(in crate::ingress) pauses: usize,
     pub(in crate::ingress) closed: bool,
+    wanted: Arc<Wanted>,
     /// What the spool says.
     pub(in crate::ingress) open: Result<(), SpoolError>,
     pub(in crate::ingress) write: Result<(), SpoolError>,
@@ -96,6 +97,7 @@ pub(in crate::ingress) struct Driven {
 
 impl Driven {
     pub(in crate::ingress) fn with(rules: Rules, secured: Option<Secured>) -> Self {
+        let wanted = Arc::clone(&rules.wanted);
         let session = Session::new(Arc::new(rules), CLIENT.parse().unwrap(), secured);
         let mut driven = Self {
             session,
@@ -106,6 +108,7 @@ impl Driven {
             discards: 0,
             pauses: 0,
             closed: false,
+            wanted,
             open: Ok(()),
             write: Ok(()),
             commit: Ok(()),
@@ -207,6 +210,11 @@ impl Driven {
                         .expect("an intake")
                         .extend_from_slice(&octets);
                     self.session.answer(Answer::Written(self.write.clone()));
+                }
+                Action::Count(texts) => {
+                    self.order.push("count".to_owned());
+                    let counts = texts.count(&self.wanted.patterns);
+                    self.session.answer(Answer::Counted(counts));
                 }
                 Action::Commit(ticket) => {
                     self.order.push("commit".to_owned());

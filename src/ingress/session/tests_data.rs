@@ -92,6 +92,23 @@ fn i9_an_oversize_message_is_drained_then_refused() {
 }
 
 #[test]
+fn patterns_are_counted_before_the_commit() {
+    let mut rules = rules(ListenerKind::Submissions);
+    let pattern = crate::types::TextPattern::parse("[0-9]{3}").unwrap();
+    rules.wanted = Arc::new(crate::types::Wanted {
+        patterns: vec![pattern.clone()],
+        ..crate::types::Wanted::default()
+    });
+    let mut driven = Driven::logged_in_with(rules);
+    driven.say("MAIL FROM:<a@clinic.example>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
+    let message = format!("{HEADER}\r\n123 456\r\n.\r\n");
+    assert!(driven.trickle(message).starts_with("250 "));
+    assert_eq!(driven.order, ["body", "count", "commit", "250"]);
+    let content = driven.commits[0].0.facts.content.clone().unwrap();
+    assert_eq!(content.count(&pattern), Some(2));
+}
+
+#[test]
 fn i12_long_text_lines_pass() {
     let mut rules = rules(ListenerKind::Relay);
     rules.limits.message_size = 1 << 20;

@@ -83,6 +83,7 @@ pub(super) fn job(to: &[&str]) -> Job {
         attempts: 2,
         delay_told: false,
         copy: None,
+        released: false,
     });
     Job {
         host: Host::parse("x.example").unwrap(),
@@ -165,6 +166,7 @@ pub(super) fn report(job: &Job, fates: Vec<Fate>) -> Report {
             evidence: evidence.clone(),
             waiting: crate::types::Waiting::default(),
             copy: None,
+            note: None,
         });
     Report {
         id: job.message.id,

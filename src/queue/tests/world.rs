@@ -145,6 +145,7 @@ impl Scripted {
                 evidence: Evidence::default(),
                 waiting: crate::types::Waiting::default(),
                 copy: None,
+                note: None,
             });
         Report {
             id: job.message.id,

@@ -21,7 +21,7 @@ use super::books::Books;
 use super::copies::{CopyEntry, NewCopy, locate_copy};
 use super::core::Core;
 use super::intake::PART;
-use super::job::{Content, HeldPart, Job, Reply};
+use super::job::{Content, HeldPart, Job, Reply, octets_of};
 use super::locate::Located;
 use super::pages::{read_copies, read_layout};
 use super::payload::{Place, Position, SettlementHead, decode};
@@ -202,6 +202,7 @@ impl Compaction {
         let mut room = PART as u64;
         let content = lift(jobs, id, &mut cursor, size, &mut room)?;
         let copies = self.copies(core, jobs, id, copies, &mut room)?;
+        let size = size + octets_of(&copies) as u64;
         let (reply, answer) = oneshot::channel();
         send(
             jobs,

@@ -15,7 +15,9 @@ use super::super::{Due, Settings, rules};
 use super::books::Books;
 use super::check::{IndexState, UnreadableMessage, broken_at, copy_folder, scratch};
 use super::core::get_entry;
-use super::entry::{BOOKS, DUE, Entry, HELD, MESSAGES, due_key, held_key, message_id};
+use super::entry::{
+    BOOKS, COPIES, DUE, Entry, HELD, MESSAGES, due_key, held_key, message_id, parse_copy,
+};
 use super::index::{Index, IndexError};
 use super::locate::locate;
 use super::pages::{due_by_host, layout_of, read_copies, read_layout, read_statuses};
@@ -214,7 +216,7 @@ fn keys_of(reading: &Reading, id: QueueId, live: &Live) -> Vec<Vec<u8>> {
     due.chain(held).collect()
 }
 
-/// Entries of the due index and of what is held that belong to nothing.
+/// Entries of the due index, of what is held and of copies that belong to nothing.
 fn strays(index: &Index, reading: &Reading, against: &mut Against) -> Result<(), IndexError> {
     let expected: BTreeSet<Vec<u8>> = reading
         .messages
@@ -235,7 +237,16 @@ fn strays(index: &Index, reading: &Reading, against: &mut Against) -> Result<(),
             Ok(())
         })?;
     }
-    Ok(())
+    each(index, COPIES, |key, _| {
+        let (id, recipient) = parse_copy(key).ok_or(IndexError::Damaged)?;
+        let live = reading.messages.get(&id);
+        let is_kept = live.is_some_and(|live| live.copies.contains_key(&recipient));
+        let name = id.to_string();
+        if !is_kept && known.insert(name.clone()) {
+            against.state.extra.push(name);
+        }
+        Ok(())
+    })
 }
 
 /// Goes over all pairs whose keys start with `prefix`.

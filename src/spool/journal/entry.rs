@@ -95,6 +95,7 @@ pub(super) const BOOKS: &[u8] = b"b";
 pub(super) const MESSAGES: &[u8] = b"m";
 pub(super) const DUE: &[u8] = b"d";
 pub(super) const HELD: &[u8] = b"h";
+pub(super) const COPIES: &[u8] = b"c";
 pub(super) const LIVE: &[u8] = b"g";
 pub(super) const PINS: &[u8] = b"p";
 
@@ -117,7 +118,13 @@ pub(super) fn status_key(id: QueueId, page: usize) -> Vec<u8> {
 }
 
 pub(super) fn copy_key(id: QueueId, recipient: u32) -> Vec<u8> {
-    [b"c".as_slice(), &id.to_octets(), &recipient.to_be_bytes()].concat()
+    [COPIES, &id.to_octets(), &recipient.to_be_bytes()].concat()
+}
+
+/// The message and the recipient of a copy's key.
+pub(super) fn parse_copy(key: &[u8]) -> Option<(QueueId, u32)> {
+    let id = key.get(1..13)?.try_into().ok().map(QueueId::from_octets)?;
+    Some((id, number_in(key, 13)?))
 }
 
 pub(super) fn live_key(segment: u32) -> Vec<u8> {

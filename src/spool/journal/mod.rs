@@ -36,6 +36,7 @@ mod intake;
 mod job;
 mod keeper;
 pub(in crate::spool) mod keys;
+mod laid;
 mod locate;
 mod meters;
 mod open;

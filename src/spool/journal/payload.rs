@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::copies::CopyHead;
-use crate::types::{AuditEvent, Message, MessageFacts, RecipientChange, RecipientStatus};
+use crate::types::{
+    AuditEvent, ContentFacts, Encrypted, Message, MessageFacts, RecipientChange, RecipientStatus,
+    TextCount,
+};
 
 /// A place in the journal: where a record begins, or where one would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -111,9 +114,14 @@ pub(super) trait Headed: Serialize + DeserializeOwned {
     /// As [`encode`].
     fn to_octets(&self) -> Result<Bytes, postcard::Error> {
         let head = postcard::to_stdvec(self)?;
-        match &self.facts().content {
-            None => Ok(head.into()),
-            Some(content) => postcard::to_extend(&**content, head).map(Bytes::from),
+        let Some(content) = &self.facts().content else {
+            return Ok(head.into());
+        };
+        let head = postcard::to_extend(&**content, head)?;
+        let further = FurtherNotes::of(content);
+        match further == FurtherNotes::default() {
+            true => Ok(head.into()),
+            false => postcard::to_extend(&further, head).map(Bytes::from),
         }
     }
 
@@ -122,9 +130,31 @@ pub(super) trait Headed: Serialize + DeserializeOwned {
     fn from_octets(octets: &[u8]) -> Result<Self, postcard::Error> {
         let (mut head, rest) = postcard::take_from_bytes::<Self>(octets)?;
         if !rest.is_empty() {
-            head.facts_mut().content = Some(Arc::new(postcard::from_bytes(rest)?));
+            let (mut content, rest) = postcard::take_from_bytes::<ContentFacts>(rest)?;
+            if !rest.is_empty() {
+                let further: FurtherNotes = postcard::from_bytes(rest)?;
+                content.texts = further.texts;
+                content.encrypted = further.encrypted;
+            }
+            head.facts_mut().content = Some(Arc::new(content));
         }
         Ok(head)
+    }
+}
+
+/// Notes that came later than the fields, and stand behind them in the same way.
+#[derive(PartialEq, Default, Serialize, Deserialize)]
+struct FurtherNotes {
+    texts: Vec<TextCount>,
+    encrypted: Option<Encrypted>,
+}
+
+impl FurtherNotes {
+    fn of(content: &ContentFacts) -> Self {
+        Self {
+            texts: content.texts.clone(),
+            encrypted: content.encrypted,
+        }
     }
 }
 
@@ -158,7 +188,7 @@ pub(super) fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, postcard::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{BodyType, ContentFacts, Envelope, Mailbox, Origin, QueueId, Timestamp};
+    use crate::types::{BodyType, Envelope, Mailbox, Origin, QueueId, TextPattern, Timestamp};
 
     fn head(content: Option<ContentFacts>) -> AcceptHead {
         AcceptHead {
@@ -186,6 +216,7 @@ mod tests {
     fn notes_of_content_come_back_and_old_records_have_none() {
         let noted = ContentFacts {
             fields: vec![("subject".into(), vec!["[encrypt]".into()])],
+            ..ContentFacts::default()
         };
         let new = head(Some(noted)).to_octets().unwrap();
         let read = AcceptHead::from_octets(&new).unwrap();
@@ -207,5 +238,33 @@ mod tests {
         assert_eq!(back.message, head(None).message);
         assert_eq!(back.body, BodyPlan::Inline(5));
         assert!(AcceptHead::from_octets(&new[..new.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn counts_stand_behind_the_fields() {
+        let count = TextCount {
+            pattern: TextPattern::parse("a+").unwrap().key(),
+            count: 3,
+        };
+        let fields = ContentFacts {
+            fields: vec![("subject".into(), vec!["x".into()])],
+            ..ContentFacts::default()
+        };
+        let noted = ContentFacts {
+            texts: vec![count],
+            encrypted: Some(Encrypted::Smime),
+            ..fields.clone()
+        };
+        let new = head(Some(noted.clone())).to_octets().unwrap();
+        let read = AcceptHead::from_octets(&new).unwrap();
+        assert_eq!(read.message.facts.content.as_deref(), Some(&noted));
+        // As the daemon before reads it, and as it wrote.
+        let (_, rest) = postcard::take_from_bytes::<AcceptHead>(&new).unwrap();
+        let back: ContentFacts = postcard::from_bytes(rest).unwrap();
+        assert_eq!(back, fields);
+        let old = head(Some(fields.clone())).to_octets().unwrap();
+        assert!(new.starts_with(&old));
+        let read = AcceptHead::from_octets(&old).unwrap();
+        assert_eq!(read.message.facts.content.as_deref(), Some(&fields));
     }
 }

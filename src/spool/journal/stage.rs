@@ -9,23 +9,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::sys::Entropy;
-use crate::types::{
-    AuditEvent, Body, MemoryBody, Message, QueueId, RecipientStatus, Settlement, Timestamp,
-};
+use crate::types::{AuditEvent, Body, MemoryBody, Message, QueueId, RecipientStatus, Settlement};
 
-use super::super::{Fresh, SpoolError, rules};
+use super::super::{Fresh, SpoolError};
 use super::apply::{self, Written};
 use super::body::JournalBody;
-use super::copies::{CopyHead, NewCopy, tell_full};
+use super::copies::{NewCopy, tell_full};
 use super::core::Core;
 use super::head::Head;
 use super::index::IndexError;
 use super::job::{Content, HeldPart, Job, Reply, octets, octets_of};
-use super::locate::{Span, spans};
-use super::payload::{
-    AcceptHead, BodyPlan, CarryHead, Headed, NewHead, PartRef, Place, Position, SettlementHead,
-    encode,
-};
+use super::laid::{Laid, settlement_head, split};
+use super::payload::{AcceptHead, CarryHead, Headed, PartRef, Place, Position, encode};
 use super::record::{Draft, Kind};
 use super::staged::Staged;
 use super::txn::{Finished, Txn};
@@ -401,56 +396,6 @@ struct Settled {
     parts: Vec<HeldPart>,
 }
 
-/// The body of a record in the making, to which copies are added.
-struct Laid {
-    at: Position,
-    octets: u64,
-    pieces: Vec<Bytes>,
-    parts: Vec<HeldPart>,
-}
-
-impl Laid {
-    fn behind(at: Position, pieces: Vec<Bytes>) -> Self {
-        Self {
-            at,
-            octets: octets(&pieces) as u64,
-            pieces,
-            parts: Vec::new(),
-        }
-    }
-
-    /// Adds copies; gives what the record's head says of them.
-    fn copies(&mut self, copies: Vec<NewCopy>) -> Vec<CopyHead> {
-        let heads = copies.into_iter().map(|mut copy| {
-            if let Some(content) = copy.content {
-                copy.head.spans = self.lay(content);
-            }
-            copy.head
-        });
-        heads.collect()
-    }
-
-    fn lay(&mut self, content: Content) -> Vec<Span> {
-        match content {
-            Content::Inline(mut pieces) => {
-                let span = Span {
-                    at: self.at,
-                    start: self.octets,
-                    octets: octets(&pieces) as u64,
-                };
-                self.octets += span.octets;
-                self.pieces.append(&mut pieces);
-                vec![span]
-            }
-            Content::Parts(mut parts) => {
-                let plan = BodyPlan::Parts(parts.iter().map(|held| held.part).collect());
-                self.parts.append(&mut parts);
-                spans(self.at, plan)
-            }
-        }
-    }
-}
-
 /// Why a job has no record.
 enum Refused {
     /// For this reason of its own.
@@ -468,44 +413,6 @@ impl From<SpoolError> for Refused {
 impl From<IndexError> for Refused {
     fn from(error: IndexError) -> Self {
         Self::Index(error)
-    }
-}
-
-/// A settlement as its record has it: the head, and the new messages' octets.
-fn settlement_head(settlement: Settlement, now: Timestamp) -> (SettlementHead, Vec<Bytes>) {
-    let (messages, bodies) = settlement
-        .messages
-        .into_iter()
-        .map(|new| {
-            let head = NewHead {
-                message: new.message,
-                octets: new.octets.len() as u64,
-            };
-            (head, new.octets)
-        })
-        .unzip();
-    let changes = settlement
-        .changes
-        .into_iter()
-        .map(|change| rules::tidy(change, now))
-        .collect();
-    let head = SettlementHead {
-        changes,
-        messages,
-        copies: Vec::new(),
-        events: settlement.events,
-    };
-    (head, bodies)
-}
-
-/// What a message's record says of its body, and holds of it.
-fn split(content: Content) -> (BodyPlan, Vec<Bytes>, Vec<HeldPart>) {
-    match content {
-        Content::Inline(pieces) => (BodyPlan::Inline(octets(&pieces) as u64), pieces, Vec::new()),
-        Content::Parts(parts) => {
-            let plan = BodyPlan::Parts(parts.iter().map(|held| held.part).collect());
-            (plan, Vec::new(), parts)
-        }
     }
 }
 

@@ -177,6 +177,7 @@ fn job_of(recipients: &[&str], body: MemoryBody) -> Job {
             attempts: 0,
             delay_told: false,
             copy: None,
+            released: false,
         });
     Job {
         message: Arc::new(message),
@@ -195,6 +196,7 @@ fn fates(report: &Report) -> Vec<String> {
         Fate::Deferred(failure) => told("deferred", failure),
         Fate::Bounced(failure) => told("bounced", failure),
         Fate::Dropped(failure) => told("dropped", failure),
+        Fate::Held(failure) => told("held", failure),
     });
     fates.collect()
 }

@@ -15,7 +15,7 @@ use crate::policy::Question;
 use crate::protect::discovery::{Cause, Discover, LookupError, Sought};
 use crate::protect::keys::KeyStore;
 use crate::protect::{PgpSettings, Protector, Settings, SmimeSettings};
-use crate::types::{AuthenticatedBy, Reason, StoredCopy};
+use crate::types::{AuthenticatedBy, ContentFacts, ContentProof, Encrypted, Reason, StoredCopy};
 
 /// What no far side may see but inside of an envelope.
 const MARKER: &str = "Quetzal-0815";
@@ -460,6 +460,79 @@ async fn a_retry_sends_the_same_octets() {
     let proof = report.recipients[0].evidence.content.as_ref().unwrap();
     assert_eq!(proof.certificate, Some(newer.fingerprint().to_hex()));
     assert!(mx.bodies()[2] != bodies[0]);
+}
+
+/// What counts for the far side's SIZE is the copy, which is larger than the message.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_too_large_is_not_begun() {
+    let keys = Keys::new();
+    keys.pgp("anna");
+    let mx = FarSide::offering(None, &["SIZE 1000", "8BITMIME"]);
+    assert!(crate::types::Body::size(&letter()) < 500);
+    let world = World::new(Ca::new(), &[&mx]).methods(CHAIN);
+    let report = go(world, &keys, &["anna"]).await;
+    assert_eq!(fates(&report), ["bounced too-large 5.3.4"]);
+    assert!(!mx.heard_any("MAIL"));
+}
+
+/// What its sender has encrypted goes as it is where a rule says that this counts.
+#[tokio::test(start_paused = true)]
+async fn what_came_encrypted_counts_where_a_rule_says_so() {
+    for (accept, encrypted, words, fate) in [
+        (true, Some(Encrypted::OpenPgp), CHAIN, "delivered"),
+        (true, Some(Encrypted::Smime), CHAIN, "delivered"),
+        (
+            true,
+            Some(Encrypted::Smime),
+            &["tls", "pgp"][..],
+            "delivered",
+        ),
+        (
+            true,
+            Some(Encrypted::OpenPgp),
+            &["tls"][..],
+            "bounced no-starttls 5.7.10",
+        ),
+        (true, None, CHAIN, "bounced no-key 5.7.0"),
+        (
+            false,
+            Some(Encrypted::OpenPgp),
+            CHAIN,
+            "bounced no-key 5.7.0",
+        ),
+    ] {
+        let mx = FarSide::new(None);
+        let mut world = World::new(Ca::new(), &[&mx]).methods(words);
+        world.policy.default.accept_encrypted = accept;
+        let keys = Keys::new();
+        let deliverer = world.deliverer().0.protecting(keys.protector(&both()));
+        let mut job = job_of(&["a", "b"], letter());
+        let mut message = Message::clone(&job.message);
+        message.facts.content = Some(Arc::new(ContentFacts {
+            encrypted,
+            ..ContentFacts::default()
+        }));
+        job.message = Arc::new(message);
+        let report = attempt(&deliverer, &job, &mut Lane::default()).await;
+        assert_eq!(
+            fates(&report),
+            [fate, fate],
+            "{accept} {encrypted:?} {words:?}"
+        );
+        if fate != "delivered" {
+            assert!(!mx.heard_any("MAIL"));
+            continue;
+        }
+        // One transaction for both, as it came.
+        assert_eq!((mx.count("MAIL"), mx.count("RCPT")), (1, 2));
+        let content = report.recipients[1].evidence.content.as_ref();
+        assert_eq!(content, Some(&ContentProof::by_sender()));
+        let method = match (encrypted, words.len()) {
+            (Some(Encrypted::Smime), 4) => Method::Smime,
+            _ => Method::Pgp,
+        };
+        assert_eq!(report.recipients[0].method, Some(method));
+    }
 }
 
 /// A probe finds the same way, and sends nothing.
