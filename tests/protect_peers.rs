@@ -15,7 +15,7 @@ use postern::protect::openpgp::{self, Certificate, Signer};
 use postern::protect::smime;
 use postern::sys::{MemoryTable, SystemClock, SystemEntropy};
 use postern::types::BoxFuture;
-use support::programs::{Gpg, KINDS, Openssl, X509_KINDS};
+use support::programs::{Gpg, KINDS, Openssl, X509_KINDS, rnp_opens};
 use support::{MESSAGE, PEER, anna, at_inner, has, is_there, now, part, run};
 
 /// A message for Anna, signed by the hospital.
@@ -149,32 +149,8 @@ fn rnp_opens_and_verifies() {
         );
         let signer = gpg.export_secret("relay@hospital.example");
         let (_, encrypted) = part(&make(&gpg.export("anna@clinic.example"), &signer), 1);
-        let home = tempfile::tempdir().unwrap();
-        let home_path = home.path().to_str().unwrap();
-        let keep = |name: &str, octets: &[u8]| {
-            let path = home.path().join(name);
-            std::fs::write(&path, octets).unwrap();
-            path.to_str().unwrap().to_owned()
-        };
-        for key in [gpg.export_secret("anna@clinic.example"), signer] {
-            let key = keep("key", &key);
-            run(
-                "rnpkeys",
-                &["--homedir", home_path, "--import-keys", &key],
-                b"",
-            );
-        }
-        let (message, opened) = (keep("message", &encrypted), home.path().join("opened"));
-        let arguments = [
-            "--homedir",
-            home_path,
-            "--decrypt",
-            &message,
-            "--output",
-            opened.to_str().unwrap(),
-        ];
-        let (_, said) = run("rnp", &arguments, b"");
-        let content = std::fs::read(&opened).unwrap_or_default();
+        let keys = [gpg.export_secret("anna@clinic.example"), signer];
+        let (content, said) = rnp_opens(&keys, &encrypted);
         assert!(said.contains("Good signature"), "{name}: {said}");
         at_inner(&content);
         println!("{PEER} rnp | {name} | decrypts, verifies |");
@@ -279,26 +255,8 @@ fn nss_opens() {
     for (name, kind) in X509_KINDS {
         let openssl = Openssl::new();
         openssl.make_both(kind);
-        let store = format!("sql:{}", openssl.0.path().display());
-        let (certificate, key) = (openssl.path("anna.pem"), openssl.path("anna.key"));
-        let bundle = openssl.path("anna.p12");
-        let export = [
-            "pkcs12",
-            "-export",
-            "-in",
-            &certificate,
-            "-inkey",
-            &key,
-            "-out",
-            &bundle,
-            "-passout",
-            "pass:x",
-            "-name",
-            "anna",
-        ];
-        run("openssl", &export, b"");
-        run("certutil", &["-N", "-d", &store, "--empty-password"], b"");
-        let (_, said) = run("pk12util", &["-i", &bundle, "-d", &store, "-W", "x"], b"");
+        let (store, said) = openssl.nss("anna");
+        let certificate = openssl.path("anna.pem");
         let (types, sealed) = part(&openssl.message(smime::Cipher::Aes256Cbc), 0);
         assert_eq!(types, "application/pkcs7-mime application/pkcs7-mime");
         let sealed = openssl.write("sealed", &sealed);

@@ -415,3 +415,101 @@ async fn a_word_in_the_subject_encrypts() {
         "{story}"
     );
 }
+
+/// What gpg has encrypted before it was handed in goes as it is, where that counts.
+#[tokio::test]
+async fn what_its_sender_has_encrypted_counts_where_a_rule_says_so() {
+    if !is_there("gpg") {
+        return;
+    }
+    let plan = Plan {
+        security: "methods = [\"tls\", \"pgp\", \"bounce\"]",
+        tables: format!(
+            "{SECTIONS}[[rule]]\nname = \"theirs\"\nwhen.recipient_domain = \"own.example\"\n\
+             accept_encrypted = true\n"
+        ),
+        ..Plan::default()
+    };
+    let world = World::start(&plan).await;
+    let (own, other) = (
+        world.mx("own.example", |b| b.no_starttls()),
+        world.mx("other.example", |b| b.no_starttls()),
+    );
+    let people = People::new();
+    // Nobody here has a key of theirs.
+    people.gpg.make(KINDS[2].1, "one@own.example");
+    let encrypt = ["--armor", "--encrypt", "--recipient", "one@own.example"];
+    let (armored, said) = people
+        .gpg
+        .run(&encrypt, b"Content-Type: text/plain\r\n\r\nhello\r\n");
+    assert!(!armored.is_empty(), "{said}");
+    let armored = String::from_utf8(armored).unwrap().replace('\n', "\r\n");
+    let message = format!(
+        "From: {SENDER}\r\nTo: one@own.example\r\nSubject: ...\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\"b\"\r\n\r\n\
+         --b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n\
+         --b\r\nContent-Type: application/octet-stream\r\n\r\n{armored}\r\n--b--\r\n"
+    );
+    let id = world
+        .send(&["one@own.example", "one@other.example"], &message)
+        .await;
+    let sent = world.wait_audit(&id, "one@own.example", "delivered").await;
+    assert_eq!(
+        (&sent["method"], &sent["content"]["by"]),
+        (&"pgp".into(), &"sender".into())
+    );
+    let got = own.wait_messages(1, SOON).await;
+    assert!(got[0].text().ends_with(&format!("{armored}\r\n--b--\r\n")));
+    people.open_pgp(&got[0], "one@own.example");
+    // Elsewhere it counts for nothing.
+    let bounced = world.wait_audit(&id, "one@other.example", "bounced").await;
+    assert_eq!(bounced["reason"], "no-key");
+    assert_eq!(other.count(), 0);
+}
+
+/// `check` names what can't be used, with its line.
+#[tokio::test]
+async fn check_looks_at_the_organisations_own_keys() {
+    let kept = |name: &str| {
+        let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+        path.join(name).display().to_string()
+    };
+    let (public, certificate, other) = (
+        kept("pgp-anna.asc"),
+        kept("x509-anna.pem"),
+        kept("x509-anna.key"),
+    );
+    for (tables, wanted) in [
+        (
+            format!("[pgp]\nsigning_key = \"{public}\"\n"),
+            "no secret key to sign with",
+        ),
+        (
+            "[pgp]\nsigning_key = \"nowhere\"\n".to_owned(),
+            "No such file",
+        ),
+        (
+            format!("[smime]\nauthorities = \"{other}\"\n"),
+            "smime.authorities",
+        ),
+        (
+            format!("[smime]\nsigning_certificate = \"{certificate}\"\n"),
+            "need one another",
+        ),
+        (
+            "[[rule]]\nname = \"r\"\nwhen.recipient = \"a@b.example\"\nmethods = \"pgp\"\n"
+                .to_owned(),
+            "\"pgp\" needs a [pgp] section",
+        ),
+    ] {
+        let plan = Plan {
+            tables: tables.clone(),
+            ..Plan::default()
+        };
+        let world = World::new(&plan);
+        let output = world.daemon.run(&["check"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{tables}: {said}");
+        assert!(said.contains(wanted), "{tables}: {said}");
+    }
+}

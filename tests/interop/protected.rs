@@ -1,12 +1,12 @@
 //! Encrypted content all the way: swaks submits, Postern encrypts and signs, Postfix stores, and
-//! gpg and openssl open and verify what lies in the maildir (rnp, gosop and NSS: `protect_peers`).
+//! gpg, rnp, openssl and NSS open and verify what lies in the maildir.
 
 use postern_lab::loopback;
 
 use crate::house::{House, LIMIT, SENDER, TO};
 use crate::postfix::Postfix;
 use crate::senders::{Sender, Way};
-use crate::support::programs::{Gpg, KINDS, Openssl, X509_KINDS};
+use crate::support::programs::{Gpg, KINDS, Openssl, X509_KINDS, rnp_opens};
 use crate::support::{BODY, MESSAGE, has, is_there, part, run};
 use crate::table::Table;
 
@@ -64,6 +64,16 @@ fn by_gpg(gpg: &Gpg, stored: &[u8]) -> Result<String, String> {
     Ok("decrypts, verifies; body octet for octet".to_owned())
 }
 
+fn by_rnp(keys: &[Vec<u8>], stored: &[u8]) -> Result<String, String> {
+    let (_, encrypted) = part(stored, 1);
+    let (content, said) = rnp_opens(keys, &encrypted);
+    if !said.contains("Good signature") {
+        return Err(said);
+    }
+    same(&content)?;
+    Ok("decrypts, verifies; body octet for octet".to_owned())
+}
+
 #[tokio::test]
 async fn openpgp() {
     if !is_there("gpg") {
@@ -88,12 +98,19 @@ async fn openpgp() {
         let said = house.daemon.run_ok(&["key", "add", file.to_str().unwrap()]);
         let fingerprint = said.split(' ').nth(2).unwrap().to_owned();
         let stored = through(&house, &format!("pgp-{n}"));
-        let result = stored.and_then(|stored| by_gpg(&gpg_of_owner, &stored));
+        let result = stored
+            .clone()
+            .and_then(|stored| by_gpg(&gpg_of_owner, &stored));
         let case = format!(
             "PGP/MIME to {name}, from swaks over Postfix {}",
             Postfix::version()
         );
         table.row("gpg", &version("gpg"), &case, result);
+        if is_there("rnp") {
+            let keys = [gpg_of_owner.export_secret(TO), gpg.export_secret(RELAY)];
+            let result = stored.and_then(|stored| by_rnp(&keys, &stored));
+            table.row("rnp", &version("rnp"), &case, result);
+        }
         house.daemon.run_ok(&["key", "remove", &fingerprint]);
     }
     house.settled().await;
@@ -128,6 +145,18 @@ fn by_openssl(openssl: &Openssl, stored: &[u8]) -> Result<String, String> {
     Ok("decrypts, verifies; body octet for octet".to_owned())
 }
 
+/// NSS opens it; what it holds is signed, which openssl has verified.
+fn by_nss(openssl: &Openssl, stored: &[u8]) -> Result<String, String> {
+    let (store, said) = openssl.nss("owner");
+    let (_, sealed) = part(stored, 0);
+    let sealed = openssl.write("sealed", &sealed);
+    let (content, more) = run("cmsutil", &["-D", "-d", &store, "-i", &sealed], b"");
+    match has(&content, "multipart/signed") && has(&content, "moglobin") {
+        true => Ok("decrypts".to_owned()),
+        false => Err(format!("{said} {more}")),
+    }
+}
+
 #[tokio::test]
 async fn smime() {
     if !is_there("openssl") {
@@ -153,12 +182,19 @@ async fn smime() {
             .run_ok(&["key", "add", &openssl.path("owner.pem")]);
         let fingerprint = said.split(' ').nth(2).unwrap().to_owned();
         let stored = through(&house, &format!("smime-{n}"));
-        let result = stored.and_then(|stored| by_openssl(&openssl, &stored));
+        let result = stored
+            .clone()
+            .and_then(|stored| by_openssl(&openssl, &stored));
         let case = format!(
             "S/MIME to {name}, from swaks over Postfix {}",
             Postfix::version()
         );
         table.row("openssl", &version("openssl"), &case, result);
+        // Of key agreement NSS knows nothing but what it makes itself (`protect_peers`).
+        if is_there("cmsutil") && !kind.contains(&"ec") {
+            let result = stored.and_then(|stored| by_nss(&openssl, &stored));
+            table.row("NSS cmsutil", "-", &case, result);
+        }
         house.daemon.run_ok(&["key", "remove", &fingerprint]);
     }
     house.settled().await;

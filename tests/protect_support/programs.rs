@@ -93,6 +93,34 @@ pub(crate) const X509_KINDS: [(&str, &[&str]); 3] = [
 pub(crate) struct Openssl(pub(crate) tempfile::TempDir);
 
 impl Openssl {
+    /// NSS' store with a certificate and its key; and what was said at it.
+    pub(crate) fn nss(&self, name: &str) -> (String, String) {
+        let store = format!("sql:{}", self.0.path().display());
+        let (certificate, key) = (
+            self.path(&format!("{name}.pem")),
+            self.path(&format!("{name}.key")),
+        );
+        let bundle = self.path(&format!("{name}.p12"));
+        let export = [
+            "pkcs12",
+            "-export",
+            "-in",
+            &certificate,
+            "-inkey",
+            &key,
+            "-out",
+            &bundle,
+            "-passout",
+            "pass:x",
+            "-name",
+            name,
+        ];
+        run("openssl", &export, b"");
+        run("certutil", &["-N", "-d", &store, "--empty-password"], b"");
+        let (_, said) = run("pk12util", &["-i", &bundle, "-d", &store, "-W", "x"], b"");
+        (store, said)
+    }
+
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -131,4 +159,31 @@ impl Openssl {
         let (_, said) = run("openssl", &all, b"");
         assert!(std::path::Path::new(&certificate).exists(), "{said}");
     }
+}
+
+/// What rnp makes of a message with these secret keys: the content, and what it says.
+pub(crate) fn rnp_opens(keys: &[Vec<u8>], encrypted: &[u8]) -> (Vec<u8>, String) {
+    let home = tempfile::tempdir().unwrap();
+    let home_path = home.path().to_str().unwrap();
+    let keep = |name: &str, octets: &[u8]| {
+        let path = home.path().join(name);
+        std::fs::write(&path, octets).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for key in keys {
+        let key = keep("key", key);
+        let import = ["--homedir", home_path, "--import-keys", &key];
+        run("rnpkeys", &import, b"");
+    }
+    let (message, opened) = (keep("message", encrypted), home.path().join("opened"));
+    let decrypt = [
+        "--homedir",
+        home_path,
+        "--decrypt",
+        &message,
+        "--output",
+        opened.to_str().unwrap(),
+    ];
+    let (_, said) = run("rnp", &decrypt, b"");
+    (std::fs::read(&opened).unwrap_or_default(), said)
 }

@@ -143,6 +143,7 @@ impl Taking<'_> {
             },
             Err(StoreError::Unusable(_, refusal)) => Became::Refused(refusal),
             Err(StoreError::Key(KeyError::TooLarge)) => Became::TooLarge,
+            Err(StoreError::Key(_)) => Became::Refused(Refusal::Broken),
             Err(error) => return Err(error),
         };
         Ok(Offered {

@@ -55,6 +55,8 @@ impl Certificate {
             if certificate.addresses().is_empty() {
                 return Err(KeyError::NoAddress(certificate.fingerprint()));
             }
+            // Some that can be read can't be written.
+            certificate.to_binary()?;
             found.push(certificate);
         }
         if found.is_empty() {
@@ -69,8 +71,8 @@ impl Certificate {
     /// left out, so that it takes nothing with it.
     ///
     /// # Errors
-    /// [`Refusal::OtherAddress`] for each that does not name the address, with its
-    /// fingerprint.
+    /// [`Refusal::OtherAddress`] for each that does not name the address,
+    /// [`Refusal::Broken`] for one that can't be written, with the fingerprint.
     pub fn offered(octets: &[u8], address: &Mailbox) -> Vec<Result<Self, (String, Refusal)>> {
         let Ok(parser) = CertParser::from_bytes(octets) else {
             return Vec::new();
@@ -83,10 +85,14 @@ impl Certificate {
             let cut = cert
                 .retain_userids(|user| is_theirs(user.userid()))
                 .retain_user_attributes(|_| false);
-            match cut.userids().next().is_some() {
-                true => Ok(Self(Box::new(cut))),
-                false => Err((cut.fingerprint().to_hex(), Refusal::OtherAddress)),
+            let refused = |refusal| Err((cut.fingerprint().to_hex(), refusal));
+            if cut.userids().next().is_none() {
+                return refused(Refusal::OtherAddress);
             }
+            if cut.to_vec().is_err() {
+                return refused(Refusal::Broken);
+            }
+            Ok(Self(Box::new(cut)))
         });
         cut.collect()
     }

@@ -462,6 +462,19 @@ async fn a_retry_sends_the_same_octets() {
     assert!(mx.bodies()[2] != bodies[0]);
 }
 
+/// What counts for the far side's SIZE is the copy, which is larger than the message.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_too_large_is_not_begun() {
+    let keys = Keys::new();
+    keys.pgp("anna");
+    let mx = FarSide::offering(None, &["SIZE 1000", "8BITMIME"]);
+    assert!(crate::types::Body::size(&letter()) < 500);
+    let world = World::new(Ca::new(), &[&mx]).methods(CHAIN);
+    let report = go(world, &keys, &["anna"]).await;
+    assert_eq!(fates(&report), ["bounced too-large 5.3.4"]);
+    assert!(!mx.heard_any("MAIL"));
+}
+
 /// What its sender has encrypted goes as it is where a rule says that this counts.
 #[tokio::test(start_paused = true)]
 async fn what_came_encrypted_counts_where_a_rule_says_so() {
