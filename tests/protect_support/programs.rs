@@ -93,9 +93,11 @@ pub(crate) const X509_KINDS: [(&str, &[&str]); 3] = [
 pub(crate) struct Openssl(pub(crate) tempfile::TempDir);
 
 impl Openssl {
-    /// NSS' store with a certificate and its key; and what was said at it.
+    /// A fresh store of NSS' with a certificate and its key; and what was said at it. Of a
+    /// store that is there already certutil would ask for the password, for ever.
     pub(crate) fn nss(&self, name: &str) -> (String, String) {
-        let store = format!("sql:{}", self.0.path().display());
+        let folder = tempfile::tempdir_in(self.0.path()).unwrap().keep();
+        let store = format!("sql:{}", folder.display());
         let (certificate, key) = (
             self.path(&format!("{name}.pem")),
             self.path(&format!("{name}.key")),
