@@ -237,6 +237,10 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             section("security", "fallback_after = \"1h\""),
         ),
         (
+            "security.smime_cipher",
+            section("security", "smime_cipher = \"aes-256-gcm\""),
+        ),
+        (
             "security.accept_encrypted",
             section("security", "accept_encrypted = true"),
         ),
@@ -320,6 +324,13 @@ fn effects() -> Vec<(&'static str, [String; 2])> {
             [
                 format!("{RULE}{WHEN}"),
                 format!("{RULE}fallback_after = \"1h\"\n{WHEN}"),
+            ],
+        ),
+        (
+            "rule.smime_cipher",
+            [
+                format!("{RULE}{WHEN}"),
+                format!("{RULE}smime_cipher = \"aes-256-cbc\"\n{WHEN}"),
             ],
         ),
         (

@@ -1,8 +1,8 @@
 //! `[pgp]` and `[smime]`.
 
 use super::reader::Section;
-use super::word;
-use crate::protect::{PgpSettings, Settings, SmimeCipher, SmimeSettings};
+use super::rule::parse_cipher;
+use crate::protect::{PgpSettings, Settings, SmimeSettings};
 
 /// Both sections. Each is what makes its method one of those that are used.
 pub(super) fn read(top: &Section<'_, '_, '_>) -> Settings {
@@ -31,15 +31,7 @@ fn read_smime(top: &Section<'_, '_, '_>) -> Option<SmimeSettings> {
             "smime.signing_certificate and smime.signing_key need one another",
         );
     }
-    let cipher = section.parsed("cipher", |text| {
-        word(
-            text,
-            &[
-                ("aes-256-cbc", SmimeCipher::Aes256Cbc),
-                ("aes-256-gcm", SmimeCipher::Aes256Gcm),
-            ],
-        )
-    });
+    let cipher = section.parsed("cipher", parse_cipher);
     let settings = SmimeSettings {
         signer,
         authorities: section.paths("authorities").unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::policy::{Conditions, Rule, Settings, TextMatches, Treatment};
 use crate::protect;
 use crate::types::content::{COUNT_MAX, PATTERNS_MAX};
 use crate::types::units::{parse_duration, parse_size};
-use crate::types::{HeaderEdits, Method, MethodsList, TextPattern, TlsLevel, Trust};
+use crate::types::{HeaderEdits, Method, MethodsList, SmimeCipher, TextPattern, TlsLevel, Trust};
 
 pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Settings {
     let section = top.section("security");
@@ -29,6 +29,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Se
         security_patience: given.security_patience.unwrap_or(usual.security_patience),
         key_trust: given.key_trust.unwrap_or(usual.key_trust),
         accept_encrypted: given.accept_encrypted.unwrap_or(usual.accept_encrypted),
+        smime_cipher: given.smime_cipher,
     };
     let dsn = top.section("dsn");
     let dsn_cleartext = dsn.flag("cleartext").unwrap_or(false);
@@ -71,16 +72,18 @@ struct Given {
     security_patience: Option<Duration>,
     key_trust: Option<Trust>,
     accept_encrypted: Option<bool>,
+    smime_cipher: Option<SmimeCipher>,
 }
 
 /// The keys of [`Given`].
-const TREATMENT: [&str; 6] = [
+const TREATMENT: [&str; 7] = [
     "methods",
     "tls_level",
     "fallback_after",
     "security_patience",
     "key_trust",
     "accept_encrypted",
+    "smime_cipher",
 ];
 
 impl Given {
@@ -123,8 +126,20 @@ impl Given {
                 )
             }),
             accept_encrypted: section.flag("accept_encrypted"),
+            smime_cipher: section.parsed("smime_cipher", parse_cipher),
         }
     }
+}
+
+/// `aes-256-cbc` or `aes-256-gcm`.
+pub(super) fn parse_cipher(text: &str) -> Result<SmimeCipher, impl std::fmt::Display + use<>> {
+    word(
+        text,
+        &[
+            ("aes-256-cbc", SmimeCipher::Aes256Cbc),
+            ("aes-256-gcm", SmimeCipher::Aes256Gcm),
+        ],
+    )
 }
 
 /// The first method of a list that is not configured.
@@ -215,6 +230,7 @@ fn read_rule(section: &Section<'_, '_, '_>, protect: &protect::Settings) -> Opti
         security_patience: given.security_patience,
         key_trust: given.key_trust,
         accept_encrypted: given.accept_encrypted,
+        smime_cipher: given.smime_cipher,
         edits,
         refuse_without_tls,
         hold,

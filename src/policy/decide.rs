@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::types::{HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Principal};
+use crate::types::{HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Principal, SmimeCipher};
 
 use super::content::{Asked, Content};
 use super::pattern::Pattern;
@@ -362,6 +362,7 @@ impl ReadyRule {
                 security_patience: rule.security_patience.unwrap_or(default.security_patience),
                 key_trust: rule.key_trust.unwrap_or(default.key_trust),
                 accept_encrypted: rule.accept_encrypted.unwrap_or(default.accept_encrypted),
+                smime_cipher: rule.smime_cipher.or(default.smime_cipher),
             },
             name: rule.name,
         }
@@ -394,6 +395,11 @@ impl ReadyRule {
                 .unwrap_or(treatment.key_trust),
             // It spares a copy of our own, so it can only be taken away.
             accept_encrypted: treatment.accept_encrypted && given.accept_encrypted != Some(false),
+            // Of the two only the better one raises anything.
+            smime_cipher: given
+                .smime_cipher
+                .filter(|cipher| *cipher == SmimeCipher::Aes256Gcm)
+                .or(treatment.smime_cipher),
         }
     }
 

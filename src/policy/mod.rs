@@ -17,7 +17,7 @@ pub use stop::{Stop, Stopping};
 
 use std::time::Duration;
 
-use crate::types::{HeaderEdits, MethodsList, TextPattern, TlsLevel, Trust, Wanted};
+use crate::types::{HeaderEdits, MethodsList, SmimeCipher, TextPattern, TlsLevel, Trust, Wanted};
 
 /// The policy's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,6 +51,8 @@ pub struct Treatment {
     /// Whether content that came encrypted ([`crate::types::Encrypted`]) counts as
     /// protected.
     pub accept_encrypted: bool,
+    /// What `smime` encrypts with; `None`: what `[smime] cipher` says.
+    pub smime_cipher: Option<SmimeCipher>,
 }
 
 impl Default for Treatment {
@@ -64,6 +66,7 @@ impl Default for Treatment {
             security_patience: Duration::from_secs(15 * 60),
             key_trust: Trust::Discovered,
             accept_encrypted: false,
+            smime_cipher: None,
         }
     }
 }
@@ -89,6 +92,8 @@ pub struct Rule {
     pub key_trust: Option<Trust>,
     /// Its `accept_encrypted`; `None`: that of `[security]`.
     pub accept_encrypted: Option<bool>,
+    /// Its `smime_cipher`; `None`: that of `[security]`.
+    pub smime_cipher: Option<SmimeCipher>,
     /// What it changes in the header section of what goes out.
     pub edits: HeaderEdits,
     /// Recipients whose domain is known not to do TLS are refused at RCPT.

@@ -205,6 +205,9 @@ impl std::fmt::Display for Course {
         if treatment.key_trust != Trust::Discovered {
             write!(f, ", key_trust {}", treatment.key_trust)?;
         }
+        if let Some(cipher) = treatment.smime_cipher {
+            write!(f, ", smime_cipher {}", cipher.as_str().to_lowercase())?;
+        }
         if treatment.accept_encrypted {
             write!(f, ", accept_encrypted")?;
         }

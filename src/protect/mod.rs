@@ -31,7 +31,6 @@ use crate::types::{Mailbox, Timestamp};
 pub use protector::{Hindrance, OwnKeyError, ProtectedCopy, Protector};
 pub use refusal::Refusal;
 pub use settings::{PgpSettings, Settings, SmimeSettings};
-pub use smime::Cipher as SmimeCipher;
 
 /// A message that only its recipient can read.
 #[derive(Clone, PartialEq, Eq)]

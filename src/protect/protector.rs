@@ -17,7 +17,7 @@ use super::keys::{Chosen, KeyStore, Kind, NoKey, StoreError, Terms, UsableKey};
 use super::smime::Authorities;
 use super::{ProtectError, Protected, Settings, openpgp, smime};
 use crate::sys::{Clock, Entropy};
-use crate::types::{Body, ContentProof, EncryptedBy, Mailbox, Method, Reason, StoredCopy, Trust};
+use crate::types::{Body, ContentProof, EncryptedBy, Mailbox, Method, Reason, SmimeCipher, StoredCopy, Trust};
 
 /// Messages that are being encrypted at once, in KiB of what is stored. One that is
 /// larger goes alone. What is needed is six times as much (S/MIME) or three (OpenPGP).
@@ -259,11 +259,17 @@ impl Protector {
             .ok()
     }
 
-    /// A copy of a message that the owner of `key` alone can read. Waits for its turn.
+    /// A copy of a message that the owner of `key` alone can read; `cipher`: for S/MIME, if
+    /// not the one of `[smime]`. Waits for its turn.
     ///
     /// # Errors
     /// [`Hindrance`]; then there is nothing that may leave.
-    pub async fn copy(&self, body: &dyn Body, key: Chosen) -> Result<ProtectedCopy, Hindrance> {
+    pub async fn copy(
+        &self,
+        body: &dyn Body,
+        key: Chosen,
+        cipher: Option<SmimeCipher>,
+    ) -> Result<ProtectedCopy, Hindrance> {
         let _place = self.place(body.size()).await;
         let message = read(body).await?;
         let (own, entropy) = (Arc::clone(&self.own), Arc::clone(&self.entropy));
@@ -274,7 +280,8 @@ impl Protector {
             }
             UsableKey::X509(to) => {
                 let signer = own.smime.as_ref();
-                smime::protect(&message, to, signer, own.cipher, now, entropy.as_ref())
+                let cipher = cipher.unwrap_or(own.cipher);
+                smime::protect(&message, to, signer, cipher, now, entropy.as_ref())
             }
         });
         match protecting.await {

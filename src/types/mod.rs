@@ -50,7 +50,7 @@ pub use method::{Ending, Method, MethodsError, MethodsList, Transport};
 pub use outcome::{
     Failure, Fate, Reason, RecipientReport, RemoteReply, Report, Site, Stage, Waiting,
 };
-pub use protection::{ContentProof, EncryptedBy, Trust};
+pub use protection::{ContentProof, EncryptedBy, SmimeCipher, Trust};
 pub use recipient::{RecipientStatus, State};
 pub use settlement::{AuditEvent, EventSink, NewMessage, RecipientChange, Settlement};
 pub use sts::{StsFacts, StsMode, StsSource};

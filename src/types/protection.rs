@@ -38,6 +38,28 @@ impl fmt::Display for Trust {
     }
 }
 
+/// What S/MIME encrypts the content with, the one that proves more last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum SmimeCipher {
+    /// AES-256-CBC, which every reader knows.
+    #[default]
+    Aes256Cbc,
+    /// AES-256-GCM (RFC 5084), which proves that nothing was changed; Apple Mail and
+    /// older readers can't open it.
+    Aes256Gcm,
+}
+
+impl SmimeCipher {
+    /// The name that evidence uses; configuration has it in lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aes256Cbc => "AES-256-CBC",
+            Self::Aes256Gcm => "AES-256-GCM",
+        }
+    }
+}
+
 /// Who encrypted the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

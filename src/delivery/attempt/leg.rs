@@ -10,7 +10,7 @@
 use crate::assurance::{self, Demands, Published};
 use crate::delivery::Credentials;
 use crate::policy::Decision;
-use crate::types::{Encrypted, Ending, Method, MethodsList, Required, Transport, Trust};
+use crate::types::{Encrypted, Ending, Method, MethodsList, Required, SmimeCipher, Transport, Trust};
 
 /// A list and its demands.
 pub(super) struct Leg<'a> {
@@ -18,6 +18,7 @@ pub(super) struct Leg<'a> {
     demands: Demands<'a>,
     key_trust: Trust,
     accept_encrypted: bool,
+    smime_cipher: Option<SmimeCipher>,
 }
 
 impl<'a> Leg<'a> {
@@ -37,6 +38,7 @@ impl<'a> Leg<'a> {
             },
             key_trust: decision.treatment.key_trust,
             accept_encrypted: decision.treatment.accept_encrypted,
+            smime_cipher: decision.treatment.smime_cipher,
         }
     }
 
@@ -57,6 +59,7 @@ impl<'a> Leg<'a> {
             },
             key_trust: decision.treatment.key_trust,
             accept_encrypted: decision.treatment.accept_encrypted,
+            smime_cipher: decision.treatment.smime_cipher,
         })
     }
 
@@ -73,6 +76,11 @@ impl<'a> Leg<'a> {
     /// How far a recipient's key must be trusted at least.
     pub(super) fn key_trust(&self) -> Trust {
         self.key_trust
+    }
+
+    /// What `smime` encrypts with, if not with what `[smime]` says.
+    pub(super) fn smime_cipher(&self) -> Option<SmimeCipher> {
+        self.smime_cipher
     }
 
     /// Whether content that came encrypted counts as what `method` makes of others: in the

@@ -149,7 +149,7 @@ impl Deliverer {
         let Some(recipient) = board.recipient(at) else {
             return Way::Over(None);
         };
-        let copying = self.copy(job, recipient, method, key);
+        let copying = self.copy(job, recipient, turn, key);
         let (copy, is_new) = match timeout_at(walk.until, copying).await {
             Ok(Ok(made)) => made,
             Ok(Err(hindrance)) => return Way::Over(hinder(hindrance, turn, board)),
@@ -189,7 +189,7 @@ impl Deliverer {
         &self,
         job: &Job,
         recipient: &JobRecipient,
-        method: Method,
+        turn: Turn<'_>,
         key: Chosen,
     ) -> Result<(ProtectedCopy, bool), Hindrance> {
         let Some(protector) = &self.protector else {
@@ -197,7 +197,7 @@ impl Deliverer {
         };
         let same = |stored: &&StoredCopy| {
             let certificate = stored.proof.certificate.as_ref();
-            stored.method == method && certificate == Some(&key.key.fingerprint())
+            stored.method == turn.method && certificate == Some(&key.key.fingerprint())
         };
         if let Some(stored) = recipient.copy.as_ref().filter(same)
             // One that can't be read any more is made anew.
@@ -205,7 +205,8 @@ impl Deliverer {
         {
             return Ok((copy, false));
         }
-        let copy = protector.copy(job.body.as_ref(), key).await?;
+        let cipher = turn.leg.smime_cipher();
+        let copy = protector.copy(job.body.as_ref(), key, cipher).await?;
         Ok((copy, true))
     }
 

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use openssl::cms::{CMSOptions, CmsContentInfo};
 use openssl::stack::Stack;
 
+pub use crate::types::SmimeCipher as Cipher;
+
 use super::certificate::Usable;
 use super::signer::Signer;
 use crate::protect::headers::{Parts, boundary};
@@ -18,27 +20,7 @@ use crate::types::Timestamp;
 /// Octets of an encoded line.
 const LINE: usize = 76;
 
-/// What the content is encrypted with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Cipher {
-    /// AES-256-CBC, which every reader knows.
-    #[default]
-    Aes256Cbc,
-    /// AES-256-GCM (RFC 5084), which proves that nothing was changed; Apple Mail and
-    /// older readers can't open it.
-    Aes256Gcm,
-}
-
 impl Cipher {
-    /// The name that evidence uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Aes256Cbc => "AES-256-CBC",
-            Self::Aes256Gcm => "AES-256-GCM",
-        }
-    }
-
     /// The parameter `smime-type` (RFC 8551 section 3.2.2).
     fn smime_type(self) -> &'static str {
         match self {

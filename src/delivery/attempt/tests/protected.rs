@@ -15,7 +15,7 @@ use crate::policy::Question;
 use crate::protect::discovery::{Cause, Discover, LookupError, Sought};
 use crate::protect::keys::KeyStore;
 use crate::protect::{PgpSettings, Protector, Settings, SmimeSettings};
-use crate::types::{AuthenticatedBy, ContentFacts, ContentProof, Encrypted, Reason, StoredCopy};
+use crate::types::{AuthenticatedBy, ContentFacts, ContentProof, Encrypted, Reason, SmimeCipher, StoredCopy};
 
 /// What no far side may see but inside of an envelope.
 const MARKER: &str = "Quetzal-0815";
@@ -460,6 +460,26 @@ async fn a_retry_sends_the_same_octets() {
     let proof = report.recipients[0].evidence.content.as_ref().unwrap();
     assert_eq!(proof.certificate, Some(newer.fingerprint().to_hex()));
     assert!(mx.bodies()[2] != bodies[0]);
+}
+
+/// A rule says which cipher its recipients' readers can open.
+#[tokio::test(start_paused = true)]
+async fn the_cipher_is_the_rules() {
+    let keys = Keys::new();
+    keys.smime("otto");
+    for (rule, wanted) in [
+        (None, "AES-256-CBC"),
+        (Some(SmimeCipher::Aes256Gcm), "AES-256-GCM"),
+        (Some(SmimeCipher::Aes256Cbc), "AES-256-CBC"),
+    ] {
+        let mx = FarSide::new(None);
+        let mut world = World::new(Ca::new(), &[&mx]).methods(CHAIN);
+        world.policy.default.smime_cipher = rule;
+        let report = go(world, &keys, &["otto"]).await;
+        assert_eq!(fates(&report), ["delivered"]);
+        let proof = evidence(&report).content.as_ref().unwrap();
+        assert_eq!(proof.cipher.as_deref(), Some(wanted));
+    }
 }
 
 /// What counts for the far side's SIZE is the copy, which is larger than the message.
