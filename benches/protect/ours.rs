@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::sys::resource::UsageWho;
-use postern::protect::{SmimeCipher, openpgp, smime};
+use postern::protect::{openpgp, smime};
 use postern::sys::{Clock, SystemClock, SystemEntropy};
 use postern::types::Mailbox;
+use postern::types::SmimeCipher;
 
 use crate::keys::{Keys, RECIPIENT};
 use crate::measure::{self, Figures};

@@ -10,7 +10,9 @@
 
 use std::fmt;
 
-use crate::types::{HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Principal, SmimeCipher};
+use crate::types::{
+    HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Principal, SmimeCipher,
+};
 
 use super::content::{Asked, Content};
 use super::pattern::Pattern;

@@ -17,7 +17,9 @@ use super::keys::{Chosen, KeyStore, Kind, NoKey, StoreError, Terms, UsableKey};
 use super::smime::Authorities;
 use super::{ProtectError, Protected, Settings, openpgp, smime};
 use crate::sys::{Clock, Entropy};
-use crate::types::{Body, ContentProof, EncryptedBy, Mailbox, Method, Reason, SmimeCipher, StoredCopy, Trust};
+use crate::types::{
+    Body, ContentProof, EncryptedBy, Mailbox, Method, Reason, SmimeCipher, StoredCopy, Trust,
+};
 
 /// Messages that are being encrypted at once, in KiB of what is stored. One that is
 /// larger goes alone. What is needed is six times as much (S/MIME) or three (OpenPGP).

@@ -10,7 +10,9 @@
 use crate::assurance::{self, Demands, Published};
 use crate::delivery::Credentials;
 use crate::policy::Decision;
-use crate::types::{Encrypted, Ending, Method, MethodsList, Required, SmimeCipher, Transport, Trust};
+use crate::types::{
+    Encrypted, Ending, Method, MethodsList, Required, SmimeCipher, Transport, Trust,
+};
 
 /// A list and its demands.
 pub(super) struct Leg<'a> {

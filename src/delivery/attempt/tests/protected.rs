@@ -15,7 +15,9 @@ use crate::policy::Question;
 use crate::protect::discovery::{Cause, Discover, LookupError, Sought};
 use crate::protect::keys::KeyStore;
 use crate::protect::{PgpSettings, Protector, Settings, SmimeSettings};
-use crate::types::{AuthenticatedBy, ContentFacts, ContentProof, Encrypted, Reason, SmimeCipher, StoredCopy};
+use crate::types::{
+    AuthenticatedBy, ContentFacts, ContentProof, Encrypted, Reason, SmimeCipher, StoredCopy,
+};
 
 /// What no far side may see but inside of an envelope.
 const MARKER: &str = "Quetzal-0815";
