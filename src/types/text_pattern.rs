@@ -24,7 +24,7 @@ const READING: &str = "1:";
 /// What is wrong with a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextPatternError {
-    /// Longer than [`TEXT_MAX`].
+    /// Longer than a pattern may be.
     #[error("is longer than {TEXT_MAX} characters")]
     Long,
     /// It would count places without any text.
