@@ -33,6 +33,8 @@ pub struct Demands<'a> {
     /// The level it prescribes for the method `tls`; `None`: the operator only
     /// observes (`[security] observe`) and asks for nothing.
     pub level: Option<TlsLevel>,
+    /// The same for methods that protect the content.
+    pub protected_level: Option<TlsLevel>,
     /// Whether the route logs in: credentials go over authenticated TLS alone
     /// (pitfall E29).
     pub credentials: bool,
@@ -45,13 +47,15 @@ pub struct Demands<'a> {
 /// nobody else's (design section 3.3).
 #[must_use]
 pub fn required(method: Method, transport: Transport, demands: Demands<'_>) -> Required {
-    let operator = match (method, demands.level) {
-        (Method::Tls, Some(level)) => {
-            let rule = demands.rule.map(str::to_owned);
-            Required::at_least(level, Demand::Operator(rule))
-        }
-        _ => Required::nothing(),
+    let level = match method {
+        Method::Tls => demands.level,
+        Method::Pgp | Method::Smime => demands.protected_level,
+        Method::Cleartext => None,
     };
+    let operator = level.map_or_else(Required::nothing, |level| {
+        let rule = demands.rule.map(str::to_owned);
+        Required::at_least(level, Demand::Operator(rule))
+    });
     let base = match transport {
         Transport::Cleartext => operator,
         Transport::Tls => operator.raise(Required::at_least(TlsLevel::Encrypted, Demand::Method)),
@@ -145,6 +149,7 @@ mod tests {
                 Demands {
                     rule: Some("r"),
                     level: Some(level),
+                    protected_level: None,
                     credentials,
                     published: &Published::nothing(),
                 },
@@ -170,6 +175,7 @@ mod tests {
             let demands = Demands {
                 rule: Some("r"),
                 level: None,
+                protected_level: None,
                 credentials,
                 published: &Published::nothing(),
             };

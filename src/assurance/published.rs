@@ -176,7 +176,7 @@ mod tests {
             };
             let asked = |level, credentials, published| {
                 let rule = None;
-                let demands = Demands { rule, level, credentials, published };
+                let demands = Demands { rule, level, protected_level: None, credentials, published };
                 required(method, transport, demands).level()
             };
             let nothing = Published::nothing();

@@ -25,6 +25,7 @@ pub(super) fn read(top: &Section<'_, '_, '_>, protect: &protect::Settings) -> Se
             .methods
             .unwrap_or_else(|| MethodsList::usual(protect.pgp.is_some(), protect.smime.is_some())),
         tls_level: given.tls_level.unwrap_or(usual.tls_level),
+        protected_level: None,
         fallback_after: given.fallback_after.unwrap_or(usual.fallback_after),
         security_patience: given.security_patience.unwrap_or(usual.security_patience),
         key_trust: given.key_trust.unwrap_or(usual.key_trust),

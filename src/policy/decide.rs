@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::types::{
-    HeaderEdits, Host, Mailbox, Message, MethodsList, Origin, Principal, SmimeCipher,
+    HeaderEdits, Host, Mailbox, Message, Method, MethodsList, Origin, Principal, SmimeCipher,
 };
 
 use super::content::{Asked, Content};
@@ -360,6 +360,7 @@ impl ReadyRule {
             treatment: Treatment {
                 methods: rule.methods.unwrap_or_else(|| default.methods.clone()),
                 tls_level: rule.tls_level.unwrap_or(default.tls_level),
+                protected_level: None,
                 fallback_after: rule.fallback_after.unwrap_or(default.fallback_after),
                 security_patience: rule.security_patience.unwrap_or(default.security_patience),
                 key_trust: rule.key_trust.unwrap_or(default.key_trust),
@@ -374,15 +375,24 @@ impl ReadyRule {
     /// waits are the longer ones.
     fn tighten(&self, treatment: &Treatment) -> Treatment {
         let given = &self.given;
+        let tls_level = given
+            .tls_level
+            .max(Some(treatment.tls_level))
+            .unwrap_or(treatment.tls_level);
+        // Whose list has none that may go in the clear gets none by what a message holds.
+        let may_be_clear =
+            |method: &Method| *method == Method::Cleartext || method.protects_content();
+        let methods = match &given.methods {
+            Some(methods) => treatment.methods.restricted_to(methods),
+            None => treatment.methods.clone(),
+        };
+        let is_bound = treatment.protected_level.is_some()
+            || !treatment.methods.methods().iter().any(may_be_clear)
+                && methods.methods().iter().any(may_be_clear);
         Treatment {
-            methods: match &given.methods {
-                Some(methods) => treatment.methods.restricted_to(methods),
-                None => treatment.methods.clone(),
-            },
-            tls_level: given
-                .tls_level
-                .max(Some(treatment.tls_level))
-                .unwrap_or(treatment.tls_level),
+            methods,
+            tls_level,
+            protected_level: treatment.protected_level.max(is_bound.then_some(tls_level)),
             fallback_after: given
                 .fallback_after
                 .unwrap_or_default()

@@ -41,6 +41,10 @@ pub struct Treatment {
     pub methods: MethodsList,
     /// What the method `tls` must prove.
     pub tls_level: TlsLevel,
+    /// What the transport of `pgp` and `smime` must prove; `None`: nothing. It is asked only
+    /// where the content has brought these in for a recipient who has neither them nor
+    /// `cleartext` without it: what stands in a message lets no address go in the clear.
+    pub protected_level: Option<TlsLevel>,
     /// How old a message must be before the next method has its turn.
     pub fallback_after: Duration,
     /// For how long hosts that don't answer are tried before the next method has
@@ -62,6 +66,7 @@ impl Default for Treatment {
         Self {
             methods: MethodsList::default(),
             tls_level: TlsLevel::Encrypted,
+            protected_level: None,
             fallback_after: Duration::ZERO,
             security_patience: Duration::from_secs(15 * 60),
             key_trust: Trust::Discovered,

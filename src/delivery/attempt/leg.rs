@@ -35,6 +35,7 @@ impl<'a> Leg<'a> {
             demands: Demands {
                 rule: decision.rule.as_deref(),
                 level: Some(decision.treatment.tls_level),
+                protected_level: decision.treatment.protected_level,
                 credentials: login.is_some(),
                 published,
             },
@@ -56,6 +57,7 @@ impl<'a> Leg<'a> {
             demands: Demands {
                 rule: decision.rule.as_deref(),
                 level: None,
+                protected_level: None,
                 credentials: login.is_some(),
                 published,
             },

@@ -253,6 +253,11 @@ impl Deliverer {
         let mut last = None;
         for transport in method.transports() {
             let required = turn.leg.required(method, *transport);
+            // Where something is asked of the way there, as by a login or for an address that
+            // a message's own content may not lay open.
+            if *transport == Transport::Cleartext && required.level().is_some() {
+                continue;
+            }
             board.turn(method, &required);
             let way = (method, *transport);
             let tally = self.try_way(walk, way, &required, board, lane).await;
@@ -275,7 +280,6 @@ impl Deliverer {
                 Summary::Unmet { failure, .. } => last = Some(failure),
             }
         }
-        // Only where something else is asked of the transport, as by a login.
         if let Some(failure) = &last {
             board.pass_over(method, failure.reason);
         }

@@ -464,6 +464,44 @@ async fn a_retry_sends_the_same_octets() {
     assert!(mx.bodies()[2] != bodies[0]);
 }
 
+/// A word in a message brings in encryption, and lets no address go in the clear that would
+/// not have gone so without it.
+#[tokio::test(start_paused = true)]
+async fn content_does_not_lower_what_the_way_must_prove() {
+    let keys = Keys::new();
+    keys.pgp("anna");
+    for (words, fate) in [
+        (&["tls", "bounce"][..], "bounced no-starttls 5.7.10"),
+        (&["tls", "pgp"][..], "delivered"),
+        (&["tls", "cleartext"][..], "delivered"),
+    ] {
+        let mx = FarSide::new(None);
+        let mut world = World::new(Ca::new(), &[&mx]).methods(words);
+        world.policy.rules.push(Rule {
+            name: "escalate".into(),
+            when: Conditions {
+                subject_contains: vec![MARKER.into()],
+                ..Conditions::default()
+            },
+            methods: Some(MethodsList::parse(&["pgp"]).unwrap()),
+            ..Rule::default()
+        });
+        // What was not noted of it counts as matching.
+        let report = go(world, &keys, &["anna"]).await;
+        assert_eq!(fates(&report), [fate], "{words:?}");
+        assert_eq!(mx.heard_any("MAIL"), fate == "delivered");
+    }
+    // With TLS at the level it goes.
+    let ca = Ca::new();
+    let mx = FarSide::new(ca.tls("mx1.b.example"));
+    let mut world = World::new(ca, &[&mx]).methods(&["tls"]);
+    world.policy.default.protected_level = Some(TlsLevel::Authenticated);
+    world.policy.default.methods = MethodsList::parse(&["pgp"]).unwrap();
+    let report = go(world, &keys, &["anna"]).await;
+    assert_eq!(fates(&report), ["delivered"]);
+    assert_eq!(evidence(&report).required, Some(TlsLevel::Authenticated));
+}
+
 /// A rule says which cipher its recipients' readers can open.
 #[tokio::test(start_paused = true)]
 async fn the_cipher_is_the_rules() {
