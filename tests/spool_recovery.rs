@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use postern::spool::{OpenError, RebuildReason, SpoolError, Store};
-use postern::sys::RealDisk;
+use postern::sys::{RealDisk, SystemEntropy};
 use postern::types::{QueueId, State};
 use spool_support::*;
 
@@ -697,6 +697,81 @@ async fn settlements_outlive_what_they_settle() {
     copy(folder.path(), copied.path());
     std::fs::remove_dir_all(copied.path().join("spool/index")).unwrap();
     assert_eq!(listed(&*open(copied.path()).store).await, kept);
+}
+
+/// What only speaks of older segments need not outlive them, and a settled message
+/// stays settled all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_of_which_nothing_lives_goes_before_those_it_speaks_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = settings(folder.path());
+    // Segments of 1 MiB.
+    small.max_size = 16 << 20;
+    let store = try_open(small, Arc::new(RealDisk)).unwrap().store;
+    let octets = pattern(90_000);
+    let two = ["a@x.example", "b@y.example"];
+    let mut kept = Vec::new();
+    // The first segments stay: what is in them waits, but for one message of each.
+    let mut ended = Vec::new();
+    for n in 0..40 {
+        let id = accept(&*store, &two, &octets).await.unwrap().id;
+        match n % 10 {
+            0 => ended.push(id),
+            _ => kept.push(id),
+        }
+    }
+    let first = segments(folder.path());
+    // Those behind say something of each message in them, and hold much that goes.
+    let through = || async {
+        for _ in 0..15 {
+            let id = accept(&*store, &["a@x.example"], &octets).await.unwrap().id;
+            let done = vec![change(0, State::Delivered, None)];
+            store.settle(settlement(id, done)).await.unwrap();
+        }
+    };
+    for (n, id) in (0i64..).zip(&kept) {
+        let mut waits = change(1, State::Queued, Some(at(1000 + n)));
+        waits.status.attempts = 3;
+        let half = vec![change(0, State::Delivered, None), waits];
+        store.settle(settlement(*id, half)).await.unwrap();
+        if n % 9 == 0
+            && let Some(id) = ended.pop()
+        {
+            let both = (0..2).map(|i| change(i, State::Bounced, None)).collect();
+            store.settle(settlement(id, both)).await.unwrap();
+        }
+        if n % 2 == 0 {
+            through().await;
+            store.maintain().await;
+        }
+    }
+    assert!(ended.is_empty());
+    let left = segments(folder.path());
+    let old = left.iter().filter(|path| first.contains(path)).count();
+    assert!(old >= 3, "the first were not to be moved: {left:?}");
+    let disk = store.stats().await.unwrap().disk;
+    assert!(left.len() <= 8, "{disk} octets in {left:?}");
+    // The index lost, nobody comes back, and who waits stands as before.
+    let before = store.list(&Default::default(), None, 999).await.unwrap();
+    assert_eq!(before.len(), kept.len());
+    let copied = tempfile::tempdir().unwrap();
+    copy(folder.path(), copied.path());
+    std::fs::remove_dir_all(copied.path().join("spool/index")).unwrap();
+    let mut again = settings(copied.path());
+    again.max_size = 16 << 20;
+    let again = try_open(again, Arc::new(RealDisk)).unwrap().store;
+    assert_eq!(listed(&*again).await, kept);
+    let after = again.list(&Default::default(), None, 999).await.unwrap();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.recipients, after.recipients);
+    }
+    // And a check that knows no index says the same.
+    store.close().await;
+    let disk = Arc::new(RealDisk);
+    let checked = postern::spool::check(&settings(folder.path()), disk, &SystemEntropy::default());
+    let checked = checked.unwrap();
+    assert!(checked.is_well, "{checked:?}");
+    assert_eq!(checked.messages, kept.len() as u64);
 }
 
 /// A segment whose key is damaged is named and kept: the key may be mended.

@@ -11,7 +11,9 @@ use super::super::rules;
 use super::copies;
 use super::entry::Entry;
 use super::index::IndexError;
-use super::payload::{AcceptHead, BodyPlan, CarryHead, Place, Position, SettlementHead};
+use super::payload::{
+    AcceptHead, BodyPlan, CarryHead, Place, Position, RestatementHead, SettlementHead,
+};
 use super::record::HEADER_LEN;
 use super::seal::sealed_len;
 use super::txn::{NewEntry, Txn};
@@ -122,6 +124,29 @@ pub(super) fn settle(
             statuses: None,
             copies: Vec::new(),
         })?;
+    }
+    Ok(())
+}
+
+/// Enters how messages stand of which a segment that is given up said something.
+///
+/// # Errors
+/// [`IndexError`].
+pub(super) fn restate(
+    txn: &mut Txn<'_>,
+    head: &RestatementHead,
+    written: Written,
+) -> Result<(), IndexError> {
+    for fact in &head.facts {
+        txn.pin(written.at.segment, fact.home);
+        let Some(entry) = txn.entry(fact.id)? else {
+            continue;
+        };
+        match &fact.statuses {
+            None => txn.remove(fact.id, &entry)?,
+            Some(after) if txn.statuses(fact.id, &entry)? == *after => {}
+            Some(after) => txn.update(fact.id, entry, after, Vec::new())?,
+        }
     }
     Ok(())
 }

@@ -168,7 +168,7 @@ impl Writer {
         &self,
         kind: Kind,
         id: QueueId,
-        part: u32,
+        number: u32,
         head: Bytes,
         body: Bytes,
     ) -> io::Result<Bytes> {
@@ -177,7 +177,7 @@ impl Writer {
         let draft = Draft {
             kind,
             id,
-            part,
+            number,
             salt,
             head,
             body: &[body],
@@ -322,7 +322,7 @@ fn open(key: &SecretKey, header: &Header, content: &[u8]) -> Result<Found, KeyEr
     match header.kind {
         Kind::Part => Ok(Found::Part {
             id: header.id,
-            number: header.part,
+            number: header.number,
             octets: body,
         }),
         Kind::Carry => {
@@ -337,6 +337,6 @@ fn open(key: &SecretKey, header: &Header, content: &[u8]) -> Result<Found, KeyEr
             Ok(Found::Message { head, body })
         }
         Kind::End => Ok(Found::End(decode(&head).map_err(|_| KeyError)?)),
-        Kind::Accept | Kind::Settlement | Kind::Follow => Err(KeyError),
+        Kind::Accept | Kind::Settlement | Kind::Follow | Kind::Restatement => Err(KeyError),
     }
 }

@@ -21,7 +21,7 @@ use super::locate::{Span, locate};
 use super::payload::Position;
 use super::reading::{Broken, Live, Reading};
 use super::rebuild::move_aside;
-use super::record::{HEADER_LEN, Kind};
+use super::record::{HEADER_LEN, Header, Kind};
 use super::report::OpenError;
 use super::seal::plain_len;
 use super::segments::SegmentError;
@@ -246,12 +246,14 @@ fn damaged_place(broken: &Broken) -> DamagedPlace {
             Kind::Accept | Kind::Carry => "message",
             Kind::Part => "part of a body",
             Kind::Settlement => "settlement",
+            Kind::Restatement => "settlements said again",
             Kind::Follow | Kind::End => "unknown",
         },
         None if broken.at.offset == 0 => "segment",
         None => "unknown",
     };
-    let id = broken.header.as_ref().filter(|h| h.kind != Kind::Follow);
+    let names_one = |h: &&Header| !matches!(h.kind, Kind::Follow | Kind::Restatement);
+    let id = broken.header.as_ref().filter(names_one);
     DamagedPlace {
         place: place_of(broken),
         id: id.map(|header| header.id.to_string()),

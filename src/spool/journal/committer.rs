@@ -316,7 +316,9 @@ fn refuse(job: Job, error: &Arc<io::Error>) {
         Job::Accept { reply, .. } => drop(reply.send(Err(refusal(error)))),
         Job::Part { reply, .. } => drop(reply.send(Err(refusal(error)))),
         Job::Import { reply, .. } => drop(reply.send(Err(refusal(error)))),
-        Job::Settle { reply, .. } | Job::Carry { reply, .. } => drop(reply.send(Err(sick))),
+        Job::Settle { reply, .. } | Job::Carry { reply, .. } | Job::Restate { reply, .. } => {
+            drop(reply.send(Err(sick)));
+        }
         Job::Wake { reply } | Job::Close { reply } => drop(reply.send(())),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the choice of a segment and the moving. Holds always: a message moves
 //! with the statuses it has when the new record is written, by the committer,
-//! who alone changes them; it is sealed anew under the new segment's key; only a
+//! who alone changes them; what the segment says of older ones is restated last; it is sealed anew under the new segment's key; only a
 //! few are under way at a time, so that intake is not held up. Called by the
 //! keeper.
 
@@ -26,17 +26,19 @@ use super::locate::Located;
 use super::pages::{read_copies, read_layout};
 use super::payload::{Place, Position, SettlementHead, decode};
 use super::record::Kind;
+use super::restate::Facts;
 use super::scan::{Item, Scan};
 use super::segments::SegmentError;
 
 /// Below this share of live octets a segment is compacted, in percent.
 const LIVE_SHARE: u64 = 20;
-/// Dead octets that are borne, in segments, before the oldest one is compacted
-/// whatever its share: it pins newer ones, which may be all dead.
-const DEAD_BORNE: u64 = 2;
-/// Dead octets that are borne for each live one, in percent: with what index and
-/// seals take, the spool stays under twice what lies in it.
-const DEAD_SHARE: u64 = 50;
+/// Dead octets that are borne, in segments, before the emptiest segment is compacted ...
+const DEAD_BORNE: u64 = 1;
+/// ... and for each live one, in percent: with what index and seals take, the spool
+/// stays under twice what lies in it.
+const DEAD_SHARE: u64 = 40;
+/// Below this share of dead octets, in percent, emptying a segment is not worth it.
+const DEAD_LEAST: u64 = 12;
 /// Messages moved in one step.
 const STEP: usize = 32;
 /// Messages tried again in one segment at most.
@@ -46,9 +48,10 @@ const STEP_OCTETS: u64 = 4 << 20;
 
 /// Which segment to compact, if any.
 ///
-/// The second rule bounds the disk: since pins go to older segments only, the
-/// oldest has none, and once emptied it goes and frees others. Moving all costs
-/// at most two octets written for each dead octet there is.
+/// The second rule bounds the disk. Taking the emptiest, it writes on average no more
+/// than two octets and a half for each dead octet that goes. Where a segment is stuck
+/// that others must outlive, those would be restated over and over again or are bound
+/// to it, so then the oldest is emptied, which frees what is bound to it.
 pub(super) fn choose(
     books: &Books,
     segment_size: u64,
@@ -57,34 +60,40 @@ pub(super) fn choose(
 ) -> Option<u32> {
     let may = |number: u32| {
         number < checkpoint.segment
-            && books.live_in(number) > 0
+            && !books.is_free(number, checkpoint)
             && !books.pending.contains_key(&number)
+            && !books.unreadable.contains(&number)
             && !stuck.contains(&number)
     };
-    let sparse = books
-        .lengths
-        .iter()
+    let live = |number: u32| books.live_in(number);
+    let candidates = || books.lengths.iter().filter(|(number, _)| may(**number));
+    let sparse = candidates()
         .filter(|(number, length)| {
-            may(**number) && books.live_in(**number) * 100 < **length * LIVE_SHARE
+            live(**number) > 0 && live(**number) * 100 < **length * LIVE_SHARE
         })
-        .min_by_key(|(number, _)| books.live_in(**number));
+        .min_by_key(|(number, _)| live(**number));
     if let Some((number, _)) = sparse {
         return Some(*number);
     }
-    let live = books.live_octets();
-    let dead = books.disk().saturating_sub(live);
-    let oldest = books
-        .lengths
-        .keys()
-        .find(|number| !books.unreadable.contains(number))?;
-    (dead > (live / 100 * DEAD_SHARE).max(DEAD_BORNE * segment_size) && may(*oldest))
-        .then_some(*oldest)
+    let all = books.live_octets();
+    let dead = books.disk().saturating_sub(all);
+    if dead <= (all / 100 * DEAD_SHARE).max(DEAD_BORNE * segment_size) {
+        return None;
+    }
+    let share = |number: u32, length: u64| live(number).saturating_mul(1000) / length.max(1);
+    let emptiest = candidates()
+        .filter(|(number, length)| share(**number, **length) < 1000 - 10 * DEAD_LEAST)
+        .min_by_key(|(number, length)| share(**number, **length));
+    let oldest = || candidates().find(|(number, _)| live(**number) > 0);
+    let chosen = emptiest.or_else(|| oldest().filter(|_| !stuck.is_empty()));
+    chosen.map(|(number, _)| *number)
 }
 
 /// A segment being emptied.
 pub(super) struct Compaction {
     segment: u32,
     queue: VecDeque<QueueId>,
+    facts: Facts,
     /// Messages that may yet be tried again, since a copy came while they were moved.
     again: usize,
     is_stuck: bool,
@@ -98,6 +107,7 @@ impl Compaction {
     pub(super) fn begin(core: &Core, number: u32) -> Result<Self, SegmentError> {
         let segment = core.segments.get(number)?;
         let mut queue = VecDeque::new();
+        let mut facts = Facts::new(core, number);
         let mut scan = Scan::new(Arc::clone(&segment), 0, None)?;
         while let Some(item) = scan.next()? {
             let Item::Record {
@@ -106,12 +116,17 @@ impl Compaction {
             else {
                 continue;
             };
-            if header.kind != Kind::Settlement {
-                queue.push_back(header.id);
-                continue;
+            let sealed = content.get(..header.head_len as usize).unwrap_or_default();
+            facts.read(core, &segment, &header, sealed);
+            match header.kind {
+                Kind::Settlement => {}
+                Kind::Follow | Kind::Restatement => continue,
+                _ => {
+                    queue.push_back(header.id);
+                    continue;
+                }
             }
             // Copies go by the name of the message.
-            let sealed = content.get(..header.head_len as usize).unwrap_or_default();
             if let Ok(head) = header.open_head(&segment.key, sealed)
                 && let Ok(head) = decode::<SettlementHead>(&head)
             {
@@ -127,6 +142,7 @@ impl Compaction {
         Ok(Self {
             segment: number,
             queue,
+            facts,
             again: AGAIN,
             is_stuck: false,
         })
@@ -137,16 +153,24 @@ impl Compaction {
         self.segment
     }
 
-    /// Whether a message could not be moved.
+    /// Whether a message could not be moved, or something not restated.
     pub(super) fn is_stuck(&self) -> bool {
-        self.is_stuck
+        self.is_stuck || self.facts.is_bound()
     }
 
-    /// Moves a few messages; says whether there are more.
+    /// Moves a few messages, or restates something; says whether there is more to do.
     ///
     /// # Errors
     /// Why the moving had to stop for now.
     pub(super) fn step(&mut self, core: &Arc<Core>, jobs: &mpsc::Sender<Job>) -> io::Result<bool> {
+        if self.queue.is_empty() {
+            // Whom the reading did not find, another one will not find either.
+            self.is_stuck |= core.books().live_in(self.segment) > 0;
+            return match self.is_stuck {
+                true => Ok(false),
+                false => self.facts.step(core, jobs),
+            };
+        }
         let mut answers = Vec::new();
         let mut octets = 0;
         while answers.len() < STEP && octets < STEP_OCTETS {
@@ -177,11 +201,7 @@ impl Compaction {
                 Err(_) => return Err(io::Error::other("the committer has ended")),
             }
         }
-        if self.queue.is_empty() {
-            // Whom the reading did not find, another one will not find either.
-            self.is_stuck |= core.books().live_in(self.segment) > 0;
-        }
-        Ok(!self.queue.is_empty())
+        Ok(true)
     }
 
     #[allow(clippy::type_complexity)]
@@ -374,32 +394,49 @@ mod tests {
     }
 
     #[test]
-    fn much_that_is_dead_moves_the_oldest() {
+    fn with_much_that_is_dead_the_emptiest_goes_first() {
+        let choose = |books: &Books| choose(books, SEGMENT_SIZE, behind(9), &[]);
         let most = SEGMENT_SIZE / 4 * 3;
-        let some: Vec<_> = (1..=8).map(|n| (n, most)).collect();
-        assert_eq!(
-            choose(&books(&some, SEGMENT_SIZE), SEGMENT_SIZE, behind(9), &[]),
-            None
+        let mut some = books(
+            &(1..=8).map(|n| (n, most)).collect::<Vec<_>>(),
+            SEGMENT_SIZE,
         );
+        assert_eq!(choose(&some), None);
         // As much dead as live is too much.
-        let half: Vec<_> = (1..=8).map(|n| (n, SEGMENT_SIZE / 2)).collect();
-        assert_eq!(
-            choose(&books(&half, SEGMENT_SIZE), SEGMENT_SIZE, behind(9), &[]),
-            Some(1)
+        some.live.extend((1..=8).map(|n| (n, SEGMENT_SIZE / 2)));
+        assert_eq!(choose(&some), Some(1));
+        some.live.insert(6, SEGMENT_SIZE / 3);
+        assert_eq!(choose(&some), Some(6));
+        // Moving what hardly frees anything is not worth it.
+        let full = SEGMENT_SIZE / 100 * 95;
+        some.live.extend((1..=8).map(|n| (n, full)));
+        some.lengths.insert(9, SEGMENT_SIZE * 4);
+        assert_eq!(choose(&some), None);
+    }
+
+    #[test]
+    fn what_is_dead_and_pinned_is_restated() {
+        let full = SEGMENT_SIZE / 100 * 95;
+        let mut pinned = books(
+            &(1..=8).map(|n| (n, full)).collect::<Vec<_>>(),
+            SEGMENT_SIZE,
         );
-        let mut pinned = books(&some, SEGMENT_SIZE);
-        for number in 2..=8 {
+        for number in 4..=8 {
             pinned.live.insert(number, 0);
             pinned.pins.insert(number, [1].into());
         }
         assert_eq!(pinned.free(behind(9)), None);
-        assert_eq!(choose(&pinned, SEGMENT_SIZE, behind(9), &[]), Some(1));
+        assert_eq!(
+            choose(&pinned, SEGMENT_SIZE, behind(9), &[]),
+            Some(4),
+            "the pinned ones weigh more than is borne"
+        );
+        // What can't be restated waits for the one that it is bound to.
+        let bound = [4, 5, 6, 7, 8];
+        assert_eq!(choose(&pinned, SEGMENT_SIZE, behind(9), &bound), Some(1));
         pinned.live.insert(1, 0);
-        // One frees the next.
-        for number in 1..=8 {
-            assert_eq!(pinned.free(behind(9)), Some(number));
-            pinned.forget(number);
-        }
-        assert_eq!(pinned.free(behind(9)), None);
+        assert_eq!(pinned.free(behind(9)), Some(1));
+        pinned.forget(1);
+        assert_eq!(pinned.free(behind(9)), Some(4));
     }
 }

@@ -16,7 +16,9 @@ use crate::sys::DiskFile;
 use crate::types::QueueId;
 
 use super::keys::SecretKey;
-use super::payload::{AcceptHead, CarryHead, FollowHead, SettlementHead, decode, encode};
+use super::payload::{
+    AcceptHead, CarryHead, FollowHead, RestatementHead, SettlementHead, decode, encode,
+};
 use super::record::{Draft, HEADER_LEN, Header, Kind};
 use super::scan::{Item, Scan};
 use super::seal::{Sealer, Section};
@@ -40,6 +42,7 @@ pub fn heads(octets: &[u8]) -> Vec<(Bytes, Bytes)> {
         twice::<CarryHead>(octets),
         twice::<SettlementHead>(octets),
         twice::<FollowHead>(octets),
+        twice::<RestatementHead>(octets),
     ]
     .into_iter()
     .flatten()
@@ -59,7 +62,7 @@ pub fn seal(head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
     let draft = Draft {
         kind: Kind::Accept,
         id: QueueId::from_octets([3; 12]),
-        part: 0,
+        number: 0,
         salt: [9; 16],
         head: Bytes::copy_from_slice(head),
         body: &[Bytes::copy_from_slice(body)],

@@ -57,7 +57,7 @@ impl Head {
         let draft = Draft {
             kind: Kind::Follow,
             id: QueueId::from_octets([0; 12]),
-            part: 0,
+            number: 0,
             salt,
             head: follow,
             body: &[],

@@ -16,6 +16,9 @@ use super::copies::NewCopy;
 use super::core::Core;
 use super::payload::{PartRef, Place};
 
+/// What a fact counts as, octets: most messages have one recipient.
+const FACT: usize = 128;
+
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
@@ -61,6 +64,13 @@ pub(super) enum Job {
         copies: Vec<NewCopy>,
         reply: Reply<()>,
     },
+    /// What a segment says of messages in older ones, the segment of whose record is
+    /// given with each; with the last of it the segment is given up.
+    Restate {
+        facts: Vec<(QueueId, u32)>,
+        gives_up: Option<u32>,
+        reply: Reply<()>,
+    },
     /// Look after yourself: heal, rebuild, see how much room there is.
     Wake { reply: oneshot::Sender<()> },
     /// Stop, once what came before is done.
@@ -103,6 +113,7 @@ impl Job {
                 let messages = settlement.messages.iter().map(|m| m.octets.len());
                 messages.sum::<usize>() + octets_of(copies)
             }
+            Self::Restate { facts, .. } => facts.len() * FACT,
             Self::Wake { .. } | Self::Close { .. } => 0,
         }
     }

@@ -63,7 +63,9 @@ pub(super) fn locate(
             let head: SettlementHead = decode(&head).map_err(|_| SegmentError::Damaged)?;
             new_message(place, head).ok_or(SegmentError::Damaged)?
         }
-        Kind::Part | Kind::Follow | Kind::End => return Err(SegmentError::Damaged),
+        Kind::Part | Kind::Follow | Kind::End | Kind::Restatement => {
+            return Err(SegmentError::Damaged);
+        }
     };
     if located.message.id == id {
         Ok(located)

@@ -50,6 +50,7 @@ mod record;
 mod rekey;
 mod replay;
 mod report;
+mod restate;
 mod scan;
 mod seal;
 pub(in crate::spool) mod sealer;

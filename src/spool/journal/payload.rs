@@ -2,7 +2,8 @@
 //!
 //! Owns the heads of the record kinds and their encoding (postcard). Holds
 //! always: a change here is a change of the journal's format and needs a new
-//! version in the header, but for what stands behind a head ([`Headed`]). Called by the committer, recovery and body readers.
+//! version in the header, but for what stands behind a head ([`Headed`]). Called by the
+//! committer, recovery and body readers.
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::copies::CopyHead;
 use crate::types::{
-    AuditEvent, ContentFacts, Encrypted, Message, MessageFacts, RecipientChange, RecipientStatus,
-    TextCount,
+    AuditEvent, ContentFacts, Encrypted, Message, MessageFacts, QueueId, RecipientChange,
+    RecipientStatus, TextCount,
 };
 
 /// A place in the journal: where a record begins, or where one would.
@@ -103,6 +104,22 @@ pub(super) struct FollowHead {
     pub(super) previous: Option<Position>,
 }
 
+/// The head of a restatement record.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RestatementHead {
+    pub(super) facts: Vec<Fact>,
+}
+
+/// What is to be known of a message beyond what its record says.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Fact {
+    pub(super) id: QueueId,
+    /// The segment of that record.
+    pub(super) home: u32,
+    /// How its recipients stand; `None`: it is not listed any more.
+    pub(super) statuses: Option<Vec<RecipientStatus>>,
+}
+
 /// A head with one message, behind which stands what was noted of that message's
 /// content. Records of before such notes end where those begin, and who knows none
 /// reads past them: so old and new daemons read one another's.
@@ -188,7 +205,7 @@ pub(super) fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, postcard::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{BodyType, Envelope, Mailbox, Origin, QueueId, TextPattern, Timestamp};
+    use crate::types::{BodyType, Envelope, Mailbox, Origin, TextPattern, Timestamp};
 
     fn head(content: Option<ContentFacts>) -> AcceptHead {
         AcceptHead {

@@ -21,7 +21,9 @@ use super::checkpoint::Checkpoint;
 use super::copies::{CopyEntry, CopyHead, entries, is_wanted};
 use super::keys::{KeyError, SecretKey, WRAPPED_LEN};
 use super::locate::{Span, spans};
-use super::payload::{AcceptHead, CarryHead, Headed, Place, Position, SettlementHead, decode};
+use super::payload::{
+    AcceptHead, CarryHead, Headed, Place, Position, RestatementHead, SettlementHead, decode,
+};
 use super::record::{Header, Kind};
 use super::rekey;
 use super::replay::{Replay, ReplayError};
@@ -288,8 +290,26 @@ impl Reading {
                 let head: SettlementHead = decode(&head).map_err(|_| KeyError)?;
                 self.settle(header.id, at, head);
             }
+            Kind::Restatement => {
+                let head: RestatementHead = decode(&head).map_err(|_| KeyError)?;
+                self.restate(head);
+            }
         }
         Ok(())
+    }
+
+    fn restate(&mut self, head: RestatementHead) {
+        for fact in head.facts {
+            match (fact.statuses, self.messages.get_mut(&fact.id)) {
+                (Some(statuses), Some(live)) => {
+                    live.statuses = statuses;
+                    let statuses = &live.statuses;
+                    live.copies.retain(|index, _| is_wanted(statuses, *index));
+                }
+                (None, Some(_)) => drop(self.messages.remove(&fact.id)),
+                (_, None) => {}
+            }
+        }
     }
 
     fn settle(&mut self, id: QueueId, at: Position, head: SettlementHead) {

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  0 magic "PstJ"   4 version   5 kind   6 zero (2)   8 message id (12)
-//! 20 part number   24 sealed head's length   28 sealed body's length
+//! 20 number        24 sealed head's length   28 sealed body's length
 //! 32 salt (16)     48 CRC-32 of the content   52 CRC-32 of octets 0 to 51
 //! 56 sealed head, sealed body          (numbers are big-endian)
 //! ```
@@ -46,6 +46,8 @@ pub(super) enum Kind {
     Follow = 5,
     /// The last record of an export; never in a segment.
     End = 6,
+    /// What a segment that is given up said of messages in older ones.
+    Restatement = 7,
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Carry,
             Self::Follow,
             Self::End,
+            Self::Restatement,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == octet)
@@ -68,8 +71,10 @@ impl Kind {
 pub(super) struct Header {
     pub(super) kind: Kind,
     pub(super) id: QueueId,
-    /// Which run of the body this is, counted from 0, for parts.
-    pub(super) part: u32,
+    /// For parts, which run of the body this is, counted from 0. For settlements and
+    /// carries, the segment of the message's record until then; 0: an older Postern did
+    /// not say.
+    pub(super) number: u32,
     /// Octets of the sealed head.
     pub(super) head_len: u32,
     /// Octets of the sealed body.
@@ -102,7 +107,7 @@ impl Header {
         let header = Self {
             kind: Kind::from_octet(octets[5])?,
             id: QueueId::from_octets(id),
-            part: number(20),
+            number: number(20),
             head_len: number(24),
             body_len: number(28),
             salt,
@@ -126,7 +131,7 @@ impl Header {
         octets[4] = VERSION;
         octets[5] = self.kind as u8;
         octets[8..20].copy_from_slice(&self.id.to_octets());
-        octets[20..24].copy_from_slice(&self.part.to_be_bytes());
+        octets[20..24].copy_from_slice(&self.number.to_be_bytes());
         octets[24..28].copy_from_slice(&self.head_len.to_be_bytes());
         octets[28..32].copy_from_slice(&self.body_len.to_be_bytes());
         octets[32..48].copy_from_slice(&self.salt);
@@ -172,7 +177,7 @@ impl Header {
 pub(super) struct Draft<'a> {
     pub(super) kind: Kind,
     pub(super) id: QueueId,
-    pub(super) part: u32,
+    pub(super) number: u32,
     pub(super) salt: [u8; 16],
     pub(super) head: Bytes,
     pub(super) body: &'a [Bytes],
@@ -201,7 +206,7 @@ impl Draft<'_> {
         let mut header = Header {
             kind: self.kind,
             id: self.id,
-            part: self.part,
+            number: self.number,
             head_len: length(self.head.len() as u64)?,
             body_len: length(body)?,
             salt: self.salt,
@@ -235,7 +240,7 @@ mod tests {
         let draft = Draft {
             kind: Kind::Accept,
             id: QueueId::from_octets([3; 12]),
-            part: 0,
+            number: 0,
             salt: [9; 16],
             head: head.into(),
             body: &[Bytes::from(body)],

@@ -17,7 +17,9 @@ use super::apply::{self, Written};
 use super::books::Books;
 use super::events::Events;
 use super::index::{Index, IndexError};
-use super::payload::{AcceptHead, CarryHead, FollowHead, Position, SettlementHead, decode};
+use super::payload::{
+    AcceptHead, CarryHead, FollowHead, Position, RestatementHead, SettlementHead, decode,
+};
 use super::record::{Header, Kind};
 use super::report::{CutTail, DamagedRecord, Opened};
 use super::scan::{Item, Scan};
@@ -285,6 +287,11 @@ impl<'a> Replay<'a> {
             },
             Kind::Carry => match decode::<CarryHead>(head) {
                 Ok(head) if is_new => apply::carry(txn, &head, written)?,
+                Ok(_) => {}
+                Err(_) => return Ok(false),
+            },
+            Kind::Restatement => match decode::<RestatementHead>(head) {
+                Ok(head) if is_new => apply::restate(txn, &head, written)?,
                 Ok(_) => {}
                 Err(_) => return Ok(false),
             },

@@ -20,7 +20,9 @@ use super::head::Head;
 use super::index::IndexError;
 use super::job::{Content, HeldPart, Job, Reply, octets, octets_of};
 use super::laid::{Laid, settlement_head, split};
-use super::payload::{AcceptHead, CarryHead, Headed, PartRef, Place, Position, encode};
+use super::payload::{
+    AcceptHead, CarryHead, Fact, Headed, PartRef, Place, Position, RestatementHead, encode,
+};
 use super::record::{Draft, Kind};
 use super::staged::Staged;
 use super::txn::{Finished, Txn};
@@ -28,6 +30,10 @@ use super::txn::{Finished, Txn};
 /// Bodies up to this size go to the queue from memory; larger ones are read
 /// back, so that the queue's channel holds no more than 64 MiB.
 const FRESH_MAX: usize = 64 * 1024;
+
+/// Statuses, and messages without any, in one restatement: a damaged one takes them all
+/// along.
+const RESTATED_MAX: usize = 1024;
 
 /// A group in the making.
 pub(super) struct Stage<'a> {
@@ -44,7 +50,7 @@ pub(super) struct Stage<'a> {
 struct Plan<'p> {
     kind: Kind,
     id: QueueId,
-    part: u32,
+    number: u32,
     head: Bytes,
     body: &'p [Bytes],
 }
@@ -143,6 +149,18 @@ impl<'a> Stage<'a> {
                     reply,
                 });
             }
+            Job::Restate {
+                facts,
+                gives_up,
+                reply,
+            } => {
+                let result = self.restate(facts, gives_up);
+                self.note(result, reply, |(), reply| Staged::Message {
+                    fresh: None,
+                    parts: Vec::new(),
+                    reply,
+                });
+            }
             // The committer has taken these out.
             Job::Wake { reply } | Job::Close { reply } => drop(reply.send(())),
         }
@@ -198,7 +216,7 @@ impl<'a> Stage<'a> {
         let written = self.write(Plan {
             kind: Kind::Accept,
             id: message.id,
-            part: 0,
+            number: 0,
             head: head.to_octets().map_err(IndexError::from)?,
             body: &pieces,
         })?;
@@ -220,7 +238,7 @@ impl<'a> Stage<'a> {
         let written = self.write(Plan {
             kind: Kind::Part,
             id,
-            part: number,
+            number,
             head: Bytes::new(),
             body: pieces,
         })?;
@@ -243,7 +261,7 @@ impl<'a> Stage<'a> {
         let written = self.write(Plan {
             kind: Kind::Settlement,
             id,
-            part: 0,
+            number: entry.place.at.segment,
             head: encode(&head).map_err(IndexError::from)?,
             body: &body.pieces,
         })?;
@@ -303,7 +321,7 @@ impl<'a> Stage<'a> {
         if copies.len() < current.len() {
             return Err(SpoolError::Unknown.into());
         }
-        self.write_carry(message, statuses, content, copies)
+        self.write_carry(message, from.at.segment, statuses, content, copies)
     }
 
     /// An import is a message moved from another journal.
@@ -318,12 +336,15 @@ impl<'a> Stage<'a> {
             return Err(SpoolError::Unknown.into());
         }
         self.take_room(content.octets() + octets_of(&copies))?;
-        self.write_carry(message, statuses, content, copies)
+        // It was in no other segment before.
+        let home = self.head.number();
+        self.write_carry(message, home, statuses, content, copies)
     }
 
     fn write_carry(
         &mut self,
         message: Message,
+        home: u32,
         statuses: Vec<RecipientStatus>,
         content: Content,
         copies: Vec<NewCopy>,
@@ -342,12 +363,54 @@ impl<'a> Stage<'a> {
         let written = self.write(Plan {
             kind: Kind::Carry,
             id,
-            part: 0,
+            number: home,
             head: head.to_octets().map_err(IndexError::from)?,
             body: &laid.pieces,
         })?;
         apply::carry(&mut self.txn, &head, written)?;
         Ok(parts)
+    }
+
+    /// Says again what a segment says of messages in older ones. Should it be refused
+    /// half-way, what was restated is true all the same.
+    fn restate(
+        &mut self,
+        facts: Vec<(QueueId, u32)>,
+        gives_up: Option<u32>,
+    ) -> Result<(), Refused> {
+        let (mut said, mut recipients) = (Vec::new(), 0);
+        for (id, home) in facts {
+            let statuses = match self.txn.entry(id)? {
+                None => None,
+                Some(entry) => Some(self.txn.statuses(id, &entry)?),
+            };
+            recipients += 1 + statuses.as_ref().map_or(0, Vec::len);
+            said.push(Fact { id, home, statuses });
+            if recipients >= RESTATED_MAX {
+                self.write_restatement(std::mem::take(&mut said))?;
+                recipients = 0;
+            }
+        }
+        if !said.is_empty() {
+            self.write_restatement(said)?;
+        }
+        if let Some(segment) = gives_up {
+            self.txn.unpin(segment);
+        }
+        Ok(())
+    }
+
+    fn write_restatement(&mut self, facts: Vec<Fact>) -> Result<(), Refused> {
+        let head = RestatementHead { facts };
+        let written = self.write(Plan {
+            kind: Kind::Restatement,
+            id: QueueId::from_octets([0; 12]),
+            number: 0,
+            head: encode(&head).map_err(IndexError::from)?,
+            body: &[],
+        })?;
+        apply::restate(&mut self.txn, &head, written)?;
+        Ok(())
     }
 
     fn take_room(&mut self, octets: usize) -> Result<(), SpoolError> {
@@ -367,7 +430,7 @@ impl<'a> Stage<'a> {
         let draft = Draft {
             kind: plan.kind,
             id: plan.id,
-            part: plan.part,
+            number: plan.number,
             salt,
             head: plan.head,
             body: plan.body,

@@ -28,6 +28,7 @@ pub(super) struct Txn<'a> {
     totals: Totals,
     live: BTreeMap<u32, u64>,
     pins: BTreeSet<(u32, u32)>,
+    unpinned: BTreeSet<u32>,
     values: HashMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
@@ -37,6 +38,7 @@ pub(super) struct Finished {
     applied: Position,
     live: BTreeMap<u32, u64>,
     pins: BTreeSet<(u32, u32)>,
+    unpinned: BTreeSet<u32>,
     /// The index's changes.
     pub(super) changes: Vec<Change>,
 }
@@ -62,6 +64,7 @@ impl<'a> Txn<'a> {
             totals: books.totals.clone(),
             live: BTreeMap::new(),
             pins: BTreeSet::new(),
+            unpinned: BTreeSet::new(),
             values: HashMap::new(),
         }
     }
@@ -83,6 +86,10 @@ impl<'a> Txn<'a> {
         for (segment, older) in &self.pins {
             changes.push((entry::pin_key(*segment, *older), Some(Vec::new())));
         }
+        for segment in &self.unpinned {
+            let pins = self.books.pins.get(segment).into_iter().flatten();
+            changes.extend(pins.map(|older| (entry::pin_key(*segment, *older), None)));
+        }
         let totals = Books::encode_totals(&self.totals, applied)?;
         changes.push((entry::BOOKS.to_vec(), Some(totals)));
         Ok(Finished {
@@ -90,6 +97,7 @@ impl<'a> Txn<'a> {
             applied,
             live: self.live,
             pins: self.pins,
+            unpinned: self.unpinned,
             changes,
         })
     }
@@ -234,6 +242,11 @@ impl<'a> Txn<'a> {
         if segment != older && !is_known {
             self.pins.insert((segment, older));
         }
+    }
+
+    /// Notes that what an older segment than the head says is said elsewhere too.
+    pub(super) fn unpin(&mut self, segment: u32) {
+        self.unpinned.insert(segment);
     }
 
     /// Enters new copies in place of older ones, and lets go of those that nobody
@@ -418,6 +431,9 @@ impl Finished {
         }
         for (segment, older) in self.pins {
             books.pins.entry(segment).or_default().insert(older);
+        }
+        for segment in self.unpinned {
+            books.pins.remove(&segment);
         }
     }
 }
