@@ -120,16 +120,10 @@ impl TlsMemory {
     /// # Errors
     /// [`TableError`]; what was not written is tried again the next time.
     pub fn save(&self) -> Result<(), TableError> {
-        let changed: Vec<(Domain, Option<DomainRecord>)> = {
-            let mut state = self.state();
-            let changed = std::mem::take(&mut state.changed);
-            let records = changed.into_iter();
-            records
-                .map(|domain| (domain.clone(), state.domains.get(&domain).cloned()))
-                .collect()
-        };
+        let changed = std::mem::take(&mut self.state().changed);
         let mut result = Ok(());
-        for (domain, record) in changed {
+        for domain in changed {
+            let record = self.get(&domain);
             let key = domain.as_str().as_bytes();
             let written = match record.as_ref().map(serde_json::to_vec) {
                 Some(Ok(value)) => self.table.put(key, &value),

@@ -34,8 +34,9 @@ pub struct DomainRecord {
     pub last_probe: Timestamp,
     /// Its MTA-STS policy when it was last seen: mode and id.
     pub sts: Option<String>,
-    /// Its hosts, by name.
-    pub hosts: BTreeMap<String, HostRecord>,
+    /// Its hosts, by name. Most domains have one, and a map's node has room for eleven:
+    /// hence the boxes.
+    pub hosts: BTreeMap<String, Box<HostRecord>>,
 }
 
 /// What is remembered of a host of a domain.
