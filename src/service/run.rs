@@ -35,6 +35,10 @@ use crate::queue::Queue;
 use crate::spool::{FreshReceiver, JournalStore, Opened, Store};
 use crate::sys::{Clock, Entropy, RealDisk, SystemClock, SystemEntropy, TcpDialler};
 
+/// Threads for what blocks (index, journal, cryptography) at most. Each keeps memory of its
+/// own once it has run, and more than this do not make a disk or two cores any faster.
+const BLOCKING_THREADS: usize = 64;
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -50,6 +54,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     let handed = handover::take().map_err(ServeError::HandedOver)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(ServeError::Runtime)?;
     runtime.block_on(run(config, log, handed))
