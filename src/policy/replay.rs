@@ -202,6 +202,9 @@ impl std::fmt::Display for Course {
         }
         let treatment = &self.treatment;
         write!(f, "{} ({}", treatment.methods, treatment.tls_level)?;
+        if let Some(level) = treatment.protected_level {
+            write!(f, ", pgp and smime over {level}")?;
+        }
         if treatment.key_trust != Trust::Discovered {
             write!(f, ", key_trust {}", treatment.key_trust)?;
         }

@@ -150,7 +150,12 @@ fn allows(course: &Course, record: &Record) -> bool {
         return true;
     };
     let is_listed = course.treatment.methods.methods().contains(&method);
-    let is_proven = method != Method::Tls || record.achieved >= Some(course.treatment.tls_level);
+    let least = match method {
+        Method::Tls => Some(course.treatment.tls_level),
+        Method::Pgp | Method::Smime => course.treatment.protected_level,
+        Method::Cleartext => None,
+    };
+    let is_proven = least.is_none() || record.achieved >= least;
     course.stop.is_none() && is_listed && is_proven
 }
 
