@@ -15,6 +15,9 @@ use super::attempt::{Lead, Work};
 /// Tasks of a kind at once.
 pub(super) const GATE_MAX: usize = 64;
 
+/// Works for which a host's lists may keep room though they are empty.
+const ROOM_KEPT: usize = 16;
+
 /// A recipient host with something to do, or whose route is still good.
 #[derive(Debug)]
 pub(super) struct HostState {
@@ -62,6 +65,19 @@ impl HostState {
     pub(super) fn lead(&self, now: Instant) -> Option<&Lead> {
         let (lead, until) = self.lead.as_ref()?;
         (*until > now).then_some(lead)
+    }
+
+    /// Lets go of room that its lists have and do not need, once they have shrunk to a
+    /// quarter: ten thousand hosts may have had a page each.
+    pub(super) fn give_back(&mut self) {
+        let ready = self.ready.len();
+        if self.ready.capacity() > ROOM_KEPT.max(4 * ready) {
+            self.ready.shrink_to(2 * ready);
+        }
+        let taken = self.taken.len();
+        if self.taken.capacity() > ROOM_KEPT.max(4 * taken) {
+            self.taken.shrink_to(2 * taken);
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {

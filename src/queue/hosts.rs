@@ -291,6 +291,7 @@ impl Dispatcher {
     pub(super) fn release(&mut self, host: &Host, id: QueueId) {
         if let Some(host) = self.hosts.get_mut(host) {
             host.taken.remove(&id);
+            host.give_back();
         }
     }
 

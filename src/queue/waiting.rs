@@ -17,15 +17,23 @@ use super::host::GATE_MAX;
 use super::hosts::ROOM_PAUSE;
 use super::index::{self, Page, Swept};
 
-/// Entries read from the index at a time.
+/// Entries read from the index at a time, and while many works are ready.
 const PAGE: usize = 128;
+const SMALL_PAGE: usize = 24;
+/// As many are many.
+const MANY_READY: usize = 10_000;
 /// Between sweeps of a host at least, and before the first.
 pub(super) const SWEEP_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 impl Dispatcher {
     pub(super) fn read(&mut self, host: Host) {
         let taken = self.hosts.get(&host).map_or(0, |h| h.taken.len());
-        let limit = taken + PAGE;
+        // A page for each of ten thousand hosts would be memory, and no faster.
+        let page = match self.ready < MANY_READY {
+            true => PAGE,
+            false => SMALL_PAGE,
+        };
+        let limit = taken + page;
         let shared = Arc::clone(&self.shared);
         self.spawn(Role::Read(host.clone()), async move {
             let page = index::page(&shared, &host, limit).await;

@@ -19,8 +19,8 @@ use super::keys::{KeyError, SecretKey};
 use super::overlay::{Changes, Overlay};
 use super::sealer::Sealer;
 
-/// Octets that sled may use for its cache.
-const CACHE: u64 = 32 << 20;
+/// Octets of the file that sled may have in its cache, where they take three times as much.
+const CACHE: u64 = 16 << 20;
 /// The same while a copy is made, which is written from its beginning to its end.
 const COPY_CACHE: u64 = 4 << 20;
 
