@@ -21,12 +21,13 @@ use crate::config::Config;
 use crate::delivery::Deliverer;
 use crate::policy::{Content, Policy, Question};
 use crate::sys::metrics::{Counter, Page};
-use crate::sys::{Clock, MemoryTable, RealDisk};
+use crate::sys::{Clock, MemoryTable, RealDisk, TableError};
 use crate::types::{Domain, DomainChange, Foreseen, Foresight, Host, Learnt, Timestamp};
 
-/// Between two writes to the table.
+/// Between two writes to the table of what is new, ...
 const SAVE: Duration = Duration::from_secs(1);
-/// Between two looks at who is to be probed, and which exceptions have lapsed.
+/// ... and of when known domains were last seen; between two looks at who is to be probed,
+/// and which exceptions have lapsed.
 const LOOK: Duration = Duration::from_secs(60);
 /// How often a domain is probed.
 const PROBE: Duration = Duration::from_secs(24 * 3600);
@@ -213,20 +214,23 @@ impl Domains {
         loop {
             tokio::select! {
                 Some(learnt) = learnt.recv() => self.learn(&learnt),
-                _ = saving.tick() => self.save().await,
-                _ = looking.tick() => self.lapse().await,
+                _ = saving.tick() => self.save(TlsMemory::save).await,
+                _ = looking.tick() => {
+                    self.save(TlsMemory::save_all).await;
+                    self.lapse().await;
+                }
                 _ = &mut stopped => break,
             }
         }
         while let Ok(learnt) = learnt.try_recv() {
             self.learn(&learnt);
         }
-        self.save().await;
+        self.save(TlsMemory::save_all).await;
     }
 
-    async fn save(&self) {
+    async fn save(&self, save: fn(&TlsMemory) -> Result<(), TableError>) {
         let memory = Arc::clone(&self.memory);
-        let saving = tokio::task::spawn_blocking(move || memory.save());
+        let saving = tokio::task::spawn_blocking(move || save(&memory));
         if let Ok(Err(error)) = saving.await {
             tracing::error!("the TLS memory can't be written; tried again: {error}");
         }

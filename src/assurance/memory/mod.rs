@@ -61,6 +61,8 @@ struct State {
     domains: HashMap<Domain, DomainRecord>,
     /// Those that differ from the table.
     changed: HashSet<Domain>,
+    /// Those that differ from it by no more than when they were last seen.
+    aged: HashSet<Domain>,
 }
 
 /// How many domains are remembered, for the dashboard.
@@ -110,17 +112,43 @@ impl TlsMemory {
             state.make_room();
         }
         let record = state.domains.entry(learnt.domain.clone()).or_default();
+        let before = record.gist();
         let turns = record.learn(learnt);
-        state.changed.insert(learnt.domain.clone());
+        let has_news = record.gist() != before;
+        let differ = match has_news {
+            true => &mut state.changed,
+            false => &mut state.aged,
+        };
+        differ.insert(learnt.domain.clone());
         turns
     }
 
-    /// Writes what has changed to the table. Blocks.
+    /// Writes what has changed to the table, but for when domains were last seen:
+    /// [`TlsMemory::save_all`] does. Blocks.
     ///
     /// # Errors
     /// [`TableError`]; what was not written is tried again the next time.
     pub fn save(&self) -> Result<(), TableError> {
         let changed = std::mem::take(&mut self.state().changed);
+        self.write(changed)
+    }
+
+    /// Writes all that differs from the table. Blocks.
+    ///
+    /// # Errors
+    /// As [`TlsMemory::save`].
+    pub fn save_all(&self) -> Result<(), TableError> {
+        let changed = {
+            let mut state = self.state();
+            let aged = std::mem::take(&mut state.aged);
+            let mut changed = std::mem::take(&mut state.changed);
+            changed.extend(aged);
+            changed
+        };
+        self.write(changed)
+    }
+
+    fn write(&self, changed: HashSet<Domain>) -> Result<(), TableError> {
         let mut result = Ok(());
         for domain in changed {
             let record = self.get(&domain);

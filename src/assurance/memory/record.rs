@@ -69,6 +69,25 @@ pub struct HostRecord {
     pub last_turn: Option<Timestamp>,
 }
 
+/// What of a domain's record must not be lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gist {
+    is_encrypted: bool,
+    sts: Option<String>,
+    hosts: Vec<HostGist>,
+}
+
+/// The same of a host's.
+#[derive(Debug, PartialEq, Eq)]
+struct HostGist {
+    name: String,
+    grade: Option<Grade>,
+    tls_days: u32,
+    facts: [Option<String>; 2],
+    certificate: Option<String>,
+    answer: Option<String>,
+}
+
 /// Answers of a host that are kept.
 const ANSWERS: usize = 5;
 
@@ -138,6 +157,24 @@ impl DomainRecord {
 
     fn has_tls(&self, now: Timestamp) -> bool {
         self.last_tls.is_some_and(|last| now.since(last) < LAPSE)
+    }
+
+    /// What of it must not be lost. When a domain was last seen changes with each
+    /// message, and may be written a minute late.
+    pub(super) fn gist(&self) -> Gist {
+        let hosts = self.hosts.iter().map(|(name, host)| HostGist {
+            name: name.clone(),
+            grade: Grade::of(host),
+            tls_days: host.tls_days,
+            facts: [&host.cipher, &host.group].map(Clone::clone),
+            certificate: host.certificate.as_ref().map(|c| c.sha256.clone()),
+            answer: host.answers.first().map(|(_, answer)| answer.clone()),
+        });
+        Gist {
+            is_encrypted: self.encrypted_since.is_some(),
+            sts: self.sts.clone(),
+            hosts: hosts.collect(),
+        }
     }
 
     /// Takes in what was seen; says what got better or worse.

@@ -69,7 +69,7 @@ impl Scene {
     }
 
     fn again(self) -> Self {
-        self.memory.save().unwrap();
+        self.memory.save_all().unwrap();
         Self {
             memory: open(&self.table, &self.folder),
             ..self
@@ -109,6 +109,32 @@ fn open(table: &Arc<MemoryTable>, folder: &tempfile::TempDir) -> TlsMemory {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let exceptions = Exceptions::open(disk, folder.path().join("exceptions.toml")).unwrap();
     TlsMemory::open(Arc::clone(table) as Arc<dyn Table>, exceptions)
+}
+
+/// Each message to a domain changes when that was last seen, which is not worth a write
+/// a second.
+#[test]
+fn what_is_new_is_written_at_once_and_the_rest_later() {
+    let scene = Scene::new();
+    let written = || scene.table.all().unwrap();
+    let save = || {
+        scene.memory.save().unwrap();
+        written()
+    };
+    scene.see(day(0), &[good("mx.b.example")]);
+    let first = save();
+    assert_eq!(first.len(), 1);
+    let soon = day(0) + Duration::from_secs(60);
+    scene.see(soon, &[good("mx.b.example")]);
+    assert_eq!(save(), first);
+    scene.memory.save_all().unwrap();
+    let later = written();
+    assert_ne!(later, first);
+    scene.see(soon, &[plain("mx.b.example")]);
+    assert_ne!(save(), later, "that STARTTLS is gone is news");
+    let known = save();
+    scene.see(day(1), &[good("mx.b.example")]);
+    assert_ne!(save(), known, "a second day is news");
 }
 
 #[test]

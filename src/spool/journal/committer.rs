@@ -31,7 +31,7 @@ const GROUP_JOBS: usize = 512;
 /// Octets in one group, after which no more are taken.
 const GROUP_OCTETS: usize = 8 << 20;
 /// Octets of a head segment that are worth a new one once nothing in it lives any more.
-const SPENT: u64 = 16 << 20;
+const SPENT: u64 = 4 << 20;
 
 /// The thread's state.
 pub(super) struct Committer {
