@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::{self, Checkpoint};
+use super::choice::choose;
 use super::compact::Compaction;
 use super::core::Core;
 use super::head::read_back;
@@ -293,7 +294,7 @@ impl Keeper {
     fn choose(&self) -> Option<Compaction> {
         let number = {
             let books = self.core.books();
-            super::compact::choose(
+            choose(
                 &books,
                 self.core.segment_size(),
                 self.checkpoint.position(),

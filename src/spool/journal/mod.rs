@@ -18,6 +18,7 @@ mod body;
 mod books;
 pub(in crate::spool) mod check;
 pub(in crate::spool) mod checkpoint;
+mod choice;
 mod committer;
 mod compact;
 mod compare;

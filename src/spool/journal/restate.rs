@@ -16,9 +16,10 @@ use crate::types::QueueId;
 
 use super::core::{Core, get_entry};
 use super::job::Job;
+use super::keys::SecretKey;
 use super::payload::{FollowHead, RestatementHead, decode};
 use super::record::{Header, Kind};
-use super::segments::Segment;
+use super::segments::Segments;
 
 /// Statuses, and messages without any, restated in one step at most.
 const STEP: usize = 4096;
@@ -50,8 +51,14 @@ impl Facts {
         }
     }
 
-    /// Takes in a record of the segment.
-    pub(super) fn read(&mut self, core: &Core, segment: &Segment, header: &Header, sealed: &[u8]) {
+    /// Takes in a record of the segment, with its sealed head.
+    pub(super) fn read(
+        &mut self,
+        segments: &Segments,
+        key: &SecretKey,
+        header: &Header,
+        sealed: &[u8],
+    ) {
         if self.older.is_empty() {
             return;
         }
@@ -59,24 +66,36 @@ impl Facts {
             Kind::Settlement | Kind::Carry if header.number == 0 => self.is_bound = true,
             Kind::Settlement | Kind::Carry => self.note(header.id, header.number),
             Kind::Restatement => {
-                let head = header.open_head(&segment.key, sealed).ok();
-                let head = head.and_then(|head| decode::<RestatementHead>(&head).ok());
-                for fact in head.into_iter().flat_map(|head| head.facts) {
-                    self.note(fact.id, fact.home);
+                let head = header.open_head(key, sealed).ok();
+                match head.and_then(|head| decode::<RestatementHead>(&head).ok()) {
+                    None => self.is_bound = true,
+                    Some(head) => {
+                        let facts = head.facts.iter();
+                        facts.for_each(|fact| self.note(fact.id, fact.home));
+                    }
                 }
             }
             Kind::Follow => {
-                let head = header.open_head(&segment.key, sealed).ok();
-                let previous = head.and_then(|head| decode::<FollowHead>(&head).ok()?.previous);
-                // Behind its end lies what was refused: nothing but this record says so.
-                self.is_bound |= previous.is_some_and(|previous| {
-                    let length = core.segments.length(previous.segment);
-                    self.older.contains(&previous.segment)
-                        && length.is_ok_and(|length| length > previous.offset)
-                });
+                let head = header.open_head(key, sealed).ok();
+                match head.and_then(|head| decode::<FollowHead>(&head).ok()) {
+                    None => self.is_bound = true,
+                    Some(head) => {
+                        self.is_bound |= head.previous.is_some_and(|previous| {
+                            // Behind its end lies what was refused: nothing else says so.
+                            let length = segments.length(previous.segment);
+                            self.older.contains(&previous.segment)
+                                && length.map_or(true, |length| length > previous.offset)
+                        })
+                    }
+                }
             }
             Kind::Accept | Kind::Part | Kind::End => {}
         }
+    }
+
+    /// Takes in octets that are no sound record: what they said is not known.
+    pub(super) fn read_damage(&mut self) {
+        self.is_bound |= !self.older.is_empty();
     }
 
     fn note(&mut self, id: QueueId, home: u32) {
@@ -120,5 +139,128 @@ impl Facts {
         let answer = answer.blocking_recv().map_err(|_| ended(()))?;
         answer.map_err(io::Error::other)?;
         Ok(!is_last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::super::payload::{Fact, Position, encode};
+    use super::super::record::{Draft, HEADER_LEN};
+    use super::*;
+    use crate::sys::{RealDisk, SystemEntropy};
+
+    struct Scene {
+        facts: Facts,
+        segments: Segments,
+        key: SecretKey,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        /// Segment 5, which speaks of 1 to 3.
+        fn new() -> Self {
+            let key = || SecretKey::generate(&SystemEntropy::default()).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            Self {
+                facts: Facts {
+                    segment: 5,
+                    older: [1, 2, 3].into(),
+                    facts: BTreeSet::new(),
+                    is_bound: false,
+                },
+                segments: Segments::new(Arc::new(RealDisk), folder.path().to_owned(), key()),
+                key: key(),
+                _folder: folder,
+            }
+        }
+
+        fn read(&mut self, kind: Kind, number: u32, head: Bytes) {
+            let mut record = Vec::new();
+            let draft = Draft {
+                kind,
+                id: id(7),
+                number,
+                salt: [9; 16],
+                head,
+                body: &[],
+            };
+            draft.write(&self.key, &mut record).unwrap();
+            let (header, content) = record.split_at(HEADER_LEN);
+            let header = Header::parse(header.try_into().unwrap()).unwrap();
+            let sealed = &content[..header.head_len as usize];
+            self.facts.read(&self.segments, &self.key, &header, sealed);
+        }
+
+        fn noted(&self) -> Vec<(QueueId, u32)> {
+            self.facts.facts.iter().copied().collect()
+        }
+    }
+
+    fn id(octet: u8) -> QueueId {
+        QueueId::from_octets([octet; 12])
+    }
+
+    #[test]
+    fn what_concerns_older_segments_that_are_there_is_noted_once() {
+        let mut scene = Scene::new();
+        for number in [2, 2, 4, 5, 1] {
+            scene.read(Kind::Settlement, number, Bytes::new());
+        }
+        scene.read(Kind::Carry, 3, Bytes::new());
+        let facts = [(id(8), 2), (id(9), 4)].map(|(id, home)| Fact {
+            id,
+            home,
+            statuses: None,
+        });
+        let head = RestatementHead {
+            facts: facts.into(),
+        };
+        scene.read(Kind::Restatement, 0, encode(&head).unwrap());
+        scene.read(Kind::Accept, 0, Bytes::new());
+        assert_eq!(
+            scene.noted(),
+            [(id(7), 1), (id(7), 2), (id(7), 3), (id(8), 2)]
+        );
+        assert!(!scene.facts.is_bound());
+    }
+
+    /// As a Postern wrote it that did not know of this yet.
+    #[test]
+    fn where_a_record_does_not_tell_of_whom_it_speaks_the_segment_stays() {
+        let mut scene = Scene::new();
+        scene.read(Kind::Settlement, 0, Bytes::new());
+        assert!(scene.facts.is_bound());
+        let mut alone = Scene::new();
+        alone.facts.older.clear();
+        alone.read(Kind::Settlement, 0, Bytes::new());
+        alone.facts.read_damage();
+        assert!(!alone.facts.is_bound());
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_restated_binds_it() {
+        let mut scene = Scene::new();
+        scene.read(Kind::Restatement, 0, Bytes::from_static(b"\xff\xff"));
+        assert!(scene.facts.is_bound());
+        let mut damaged = Scene::new();
+        damaged.facts.read_damage();
+        assert!(damaged.facts.is_bound());
+        let follow = |segment| {
+            let previous = Some(Position { segment, offset: 9 });
+            encode(&FollowHead { previous }).unwrap()
+        };
+        let mut scene = Scene::new();
+        scene.read(Kind::Follow, 0, follow(4));
+        assert!(!scene.facts.is_bound(), "of one that is gone");
+        std::fs::write(scene.segments.folder().join("00000002"), [0; 9]).unwrap();
+        scene.read(Kind::Follow, 0, follow(2));
+        assert!(!scene.facts.is_bound(), "nothing is behind its end");
+        std::fs::write(scene.segments.folder().join("00000002"), [0; 10]).unwrap();
+        scene.read(Kind::Follow, 0, follow(2));
+        assert!(scene.facts.is_bound());
     }
 }
