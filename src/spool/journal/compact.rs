@@ -55,6 +55,10 @@ impl Compaction {
         let segment = core.segments.get(number)?;
         let mut queue = VecDeque::new();
         let mut facts = Facts::new(core, number);
+        if core.books().live_in(number) == 0 {
+            facts.read_dead(&core.segments, &segment)?;
+            return Ok(Self::of(number, queue, facts));
+        }
         let mut scan = Scan::new(Arc::clone(&segment), 0, None)?;
         while let Some(item) = scan.next()? {
             let Item::Record {
@@ -87,13 +91,17 @@ impl Compaction {
         // Parts of one message need not lie together.
         let mut seen = std::collections::HashSet::new();
         queue.retain(|id| seen.insert(*id));
-        Ok(Self {
-            segment: number,
+        Ok(Self::of(number, queue, facts))
+    }
+
+    fn of(segment: u32, queue: VecDeque<QueueId>, facts: Facts) -> Self {
+        Self {
+            segment,
             queue,
             facts,
             again: AGAIN,
             is_stuck: false,
-        })
+        }
     }
 
     /// Which segment.

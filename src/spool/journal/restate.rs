@@ -19,7 +19,7 @@ use super::job::Job;
 use super::keys::SecretKey;
 use super::payload::{FollowHead, RestatementHead, decode};
 use super::record::{Header, Kind};
-use super::segments::Segments;
+use super::segments::{Segment, SegmentError, Segments};
 
 /// Statuses, and messages without any, restated in one step at most.
 const STEP: usize = 4096;
@@ -49,6 +49,37 @@ impl Facts {
             facts: BTreeSet::new(),
             is_bound: false,
         }
+    }
+
+    /// Takes in a segment of which nothing lives: its headers, and the few heads that
+    /// matter, since beside a queue that waits most of what flows by ends here.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn read_dead(
+        &mut self,
+        segments: &Segments,
+        segment: &Segment,
+    ) -> Result<(), SegmentError> {
+        let length = segment.file.len()?;
+        let mut offset = 0;
+        while offset < length && !self.is_bound {
+            let header = match segment.header(offset) {
+                Ok(header) if header.record_len() <= length - offset => header,
+                Ok(_) | Err(SegmentError::Damaged) => {
+                    self.read_damage();
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let sealed = match header.kind {
+                Kind::Follow | Kind::Restatement => segment.sealed_head(&header, offset)?,
+                _ => Vec::new(),
+            };
+            self.read(segments, &segment.key, &header, &sealed);
+            offset += header.record_len();
+        }
+        Ok(())
     }
 
     /// Takes in a record of the segment, with its sealed head.

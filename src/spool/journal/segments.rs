@@ -78,10 +78,23 @@ impl Segment {
     /// [`SegmentError::Damaged`] if it is not what was written.
     pub(super) fn head(&self, offset: u64) -> Result<(Header, Vec<u8>), SegmentError> {
         let header = self.header(offset)?;
-        let mut sealed = vec![0; header.head_len as usize];
-        self.read(&mut sealed, offset + HEADER_LEN as u64)?;
+        let sealed = self.sealed_head(&header, offset)?;
         let head = header.open_head(&self.key, &sealed)?;
         Ok((header, head))
+    }
+
+    /// Reads the head behind the header at an offset, as it lies there.
+    ///
+    /// # Errors
+    /// [`SegmentError::Damaged`] or [`SegmentError::Io`].
+    pub(super) fn sealed_head(
+        &self,
+        header: &Header,
+        offset: u64,
+    ) -> Result<Vec<u8>, SegmentError> {
+        let mut sealed = vec![0; header.head_len as usize];
+        self.read(&mut sealed, offset + HEADER_LEN as u64)?;
+        Ok(sealed)
     }
 
     /// Fills `octets`; a file that ends before is damage.
