@@ -108,6 +108,19 @@ pub(super) fn message_id(key: &[u8]) -> Option<QueueId> {
     key.get(1..)?.try_into().ok().map(QueueId::from_octets)
 }
 
+/// Octets of an id.
+const ID_LEN: usize = 12;
+
+/// The octets of the message's id in a key of any kind that has one.
+pub(super) fn id_in(key: &[u8]) -> Option<&[u8]> {
+    match key.first()? {
+        b'm' => key.get(1..),
+        b'c' | b'l' | b's' => key.get(1..=ID_LEN),
+        b'd' | b'h' => key.get(key.len().checked_sub(ID_LEN)?..),
+        _ => None,
+    }
+}
+
 pub(super) fn layout_key(id: QueueId, page: u32) -> Vec<u8> {
     [b"l".as_slice(), &id.to_octets(), &page.to_be_bytes()].concat()
 }
@@ -195,6 +208,29 @@ fn unsortable(value: u64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_of_a_message_has_its_id() {
+        let id = QueueId::from_octets([7; 12]);
+        let due = Due {
+            when: Timestamp::from_micros(5),
+            id,
+        };
+        let keys = [
+            message_key(id),
+            layout_key(id, 3),
+            status_key(id, 2),
+            copy_key(id, 1),
+            due_key(&Host::parse("a.example").unwrap(), due),
+            held_key(due),
+        ];
+        for key in keys {
+            assert_eq!(id_in(&key), Some([7; 12].as_slice()), "{key:?}");
+        }
+        for key in [BOOKS.to_vec(), live_key(7), pin_key(7, 6)] {
+            assert_eq!(id_in(&key), None);
+        }
+    }
 
     #[test]
     fn due_keys_sort_by_host_time_and_id() {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::sys::Entropy;
 
-use super::entry::MESSAGES;
+use super::entry::{MESSAGES, id_in};
 use super::index_copy::Copy;
 use super::keys::{KeyError, SecretKey};
 use super::overlay::{Changes, Overlay};
@@ -99,8 +99,9 @@ struct Base {
     /// A copy of the database in the making, which gets every batch too. Locked
     /// while either is written.
     copy: Mutex<Option<Copy>>,
-    /// Behind this key there is no message in the database. Each new message is
-    /// asked for before it is entered, and most are never in there: this knows
+    /// Of a message with a later id than this nothing is in the database: all keys of
+    /// one come there together. Each new message is asked for before it is entered, its
+    /// keys are removed when it has gone, and most are never in there: this knows
     /// without a look.
     last_message: RwLock<Vec<u8>>,
 }
@@ -117,7 +118,7 @@ impl Index {
     ) -> Result<Self, IndexError> {
         let db = open_database(folder, CACHE)?;
         let last = calm(|| db.scan_prefix(MESSAGES).next_back().transpose())?;
-        let last = last.map(|(key, _)| key.to_vec());
+        let last = last.and_then(|(key, _)| Some(id_in(&key)?.to_vec()));
         Ok(Self(Arc::new(Base {
             db,
             last_message: RwLock::new(last.unwrap_or_default()),
@@ -362,18 +363,14 @@ impl Base {
         }
     }
 
-    /// Whether a key is that of a message behind all that are in the database.
-    fn has_not_come_to(&self, key: &[u8]) -> bool {
+    fn last_message(&self) -> RwLockReadGuard<'_, Vec<u8>> {
         let last = self.last_message.read();
-        key.starts_with(MESSAGES) && key > last.unwrap_or_else(PoisonError::into_inner).as_slice()
+        last.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a message is about to be written to the database.
-    fn comes_to(&self, key: &[u8]) {
-        if self.has_not_come_to(key) {
-            let last = self.last_message.write();
-            *last.unwrap_or_else(PoisonError::into_inner) = key.to_vec();
-        }
+    /// Whether a key is of a message behind all that are in the database.
+    fn has_not_come_to(&self, key: &[u8]) -> bool {
+        is_behind(key, &self.last_message())
     }
 
     /// Makes changes in the database, in one batch. What came and went since the
@@ -381,17 +378,21 @@ impl Base {
     fn write(&self, changes: &Changes) -> Result<(), IndexError> {
         let mut copy = self.copy();
         let mut batch = sled::Batch::default();
+        let before = self.last_message().clone();
+        let mut last = before.as_slice();
         for (key, value) in changes {
             match value {
                 Some(plain) => {
-                    self.comes_to(key);
+                    last = id_in(key).map_or(last, |id| last.max(id));
                     batch.insert(key.as_slice(), self.sealer.seal(key, plain)?);
                 }
-                None if self.has_not_come_to(key) => {}
+                None if is_behind(key, &before) => {}
                 None if calm(|| self.db.contains_key(key))? => batch.remove(key.as_slice()),
                 None => {}
             }
         }
+        let noted = self.last_message.write();
+        *noted.unwrap_or_else(PoisonError::into_inner) = last.to_vec();
         if let Some(taking) = copy.as_ref()
             && let Err(error) = taking.apply(batch.clone())
         {
@@ -406,6 +407,11 @@ impl Base {
     fn copy(&self) -> MutexGuard<'_, Option<Copy>> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a key is of a message with a later id than `last`.
+fn is_behind(key: &[u8], last: &[u8]) -> bool {
+    id_in(key).is_some_and(|id| id > last)
 }
 
 /// Has sled's replaced pages freed, after a batch of so many changes.

@@ -174,3 +174,52 @@ fn many_changes_go_to_the_database_by_themselves() {
     assert!(!index.0.db.is_empty());
     assert_eq!(index.scan(&[], &[], usize::MAX).unwrap().len(), 18 * 512);
 }
+
+/// All keys of a message come to the database together, and its id tells whether they have.
+#[test]
+fn of_a_message_that_never_came_nothing_is_looked_for() {
+    use crate::spool::journal::entry::{due_key, message_key, status_key};
+    use crate::types::{Host, QueueId, Timestamp};
+
+    let folder = tempfile::tempdir().unwrap();
+    let secret = secret();
+    let index = open(folder.path(), &secret);
+    let keys = |octet: u8| {
+        let id = QueueId::from_octets([octet; 12]);
+        let due = crate::spool::Due {
+            when: Timestamp::from_micros(5),
+            id,
+        };
+        let host = Host::parse("a.example").unwrap();
+        [message_key(id), due_key(&host, due), status_key(id, 0)]
+    };
+    let enter = |octet: u8| {
+        let changes = keys(octet).map(|key| (key, Some(vec![1])));
+        index.apply(changes.into()).unwrap();
+    };
+    let is_unknown =
+        |index: &Index, octet: u8| keys(octet).map(|key| index.0.has_not_come_to(&key));
+    enter(3);
+    enter(4);
+    assert_eq!(is_unknown(&index, 3), [true; 3]);
+    // One goes before it was written, and leaves nothing to remove.
+    index.apply(keys(4).map(|key| (key, None)).into()).unwrap();
+    index.flusher().flush().unwrap();
+    assert_eq!(is_unknown(&index, 3), [false; 3]);
+    assert_eq!(is_unknown(&index, 4), [true; 3]);
+    for key in keys(4) {
+        assert_eq!(index.get(&key).unwrap(), None);
+    }
+    drop(index);
+    let index = open(folder.path(), &secret);
+    assert_eq!(is_unknown(&index, 3), [false; 3]);
+    assert_eq!(is_unknown(&index, 4), [true; 3]);
+    for key in keys(3) {
+        assert_eq!(index.get(&key).unwrap(), Some(vec![1]));
+        index.apply(vec![(key, None)]).unwrap();
+    }
+    index.flusher().flush().unwrap();
+    for key in keys(3) {
+        assert_eq!(index.get(&key).unwrap(), None);
+    }
+}
