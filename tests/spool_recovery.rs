@@ -774,6 +774,58 @@ async fn a_segment_of_which_nothing_lives_goes_before_those_it_speaks_of() {
     assert_eq!(checked.messages, kept.len() as u64);
 }
 
+/// A message that was moved away from a segment which has to stay (another one in it is
+/// damaged), and moved again, leaves a record there of which nothing may come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_moved_twice_and_settled_stays_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = settings(folder.path());
+    small.max_size = 16 << 20;
+    let store = try_open(small, Arc::new(RealDisk)).unwrap().store;
+    let octets = pattern(90_000);
+    let done = || vec![change(0, State::Delivered, None)];
+    accept(&*store, &["a@x.example"], &octets).await.unwrap();
+    let moved = accept(&*store, &["a@x.example"], &octets).await.unwrap().id;
+    let stays = segments(folder.path())[0].clone();
+    let mut journal = std::fs::read(&stays).unwrap();
+    journal[50_000] ^= 1;
+    std::fs::write(&stays, journal).unwrap();
+    let through = |rounds| {
+        let (store, octets) = (&store, &octets);
+        async move {
+            for _ in 0..rounds {
+                for _ in 0..15 {
+                    let id = accept(&**store, &["a@x.example"], octets).await.unwrap().id;
+                    store.settle(settlement(id, done())).await.unwrap();
+                }
+                store.maintain().await;
+            }
+        }
+    };
+    through(8).await;
+    // What moves it last is in a segment that many others keep.
+    let mut kept = Vec::new();
+    for _ in 0..40 {
+        kept.push(accept(&*store, &["a@x.example"], &octets).await.unwrap().id);
+    }
+    through(4).await;
+    store.settle(settlement(moved, done())).await.unwrap();
+    for round in 0..8 {
+        through(1).await;
+        assert_eq!(
+            segments(folder.path())[0],
+            stays,
+            "the damaged message keeps it"
+        );
+        let copied = tempfile::tempdir().unwrap();
+        copy(folder.path(), copied.path());
+        std::fs::remove_dir_all(copied.path().join("spool/index")).unwrap();
+        let again = open(copied.path());
+        assert_eq!(listed(&*again.store).await, kept, "round {round}");
+        again.store.close().await;
+    }
+}
+
 /// A segment whose key is damaged is named and kept: the key may be mended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_segment_without_its_key_is_named_and_kept() {

@@ -128,7 +128,8 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// Enters how messages stand of which a segment that is given up said something.
+/// Enters how messages stand of which a segment that is given up said something, where
+/// the record that it meant is the one in use.
 ///
 /// # Errors
 /// [`IndexError`].
@@ -139,7 +140,8 @@ pub(super) fn restate(
 ) -> Result<(), IndexError> {
     for fact in &head.facts {
         txn.pin(written.at.segment, fact.home);
-        let Some(entry) = txn.entry(fact.id)? else {
+        let entry = txn.entry(fact.id)?;
+        let Some(entry) = entry.filter(|entry| entry.place.at.segment == fact.home) else {
             continue;
         };
         match &fact.statuses {

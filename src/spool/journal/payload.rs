@@ -110,13 +110,15 @@ pub(super) struct RestatementHead {
     pub(super) facts: Vec<Fact>,
 }
 
-/// What is to be known of a message beyond what its record says.
+/// What is to be known of a message's record in a segment beyond what it says itself. It
+/// says nothing of other records of that message.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Fact {
     pub(super) id: QueueId,
     /// The segment of that record.
     pub(super) home: u32,
-    /// How its recipients stand; `None`: it is not listed any more.
+    /// How its recipients stand; `None`: the record counts no more, since the message is
+    /// not listed any more, or lives in another one.
     pub(super) statuses: Option<Vec<RecipientStatus>>,
 }
 

@@ -300,7 +300,9 @@ impl Reading {
 
     fn restate(&mut self, head: RestatementHead) {
         for fact in head.facts {
-            match (fact.statuses, self.messages.get_mut(&fact.id)) {
+            let live = self.messages.get_mut(&fact.id);
+            let live = live.filter(|live| live.place.at.segment == fact.home);
+            match (fact.statuses, live) {
                 (Some(statuses), Some(live)) => {
                     live.statuses = statuses;
                     let statuses = &live.statuses;

@@ -380,7 +380,11 @@ impl<'a> Stage<'a> {
     ) -> Result<(), Refused> {
         let (mut said, mut recipients) = (Vec::new(), 0);
         for (id, home) in facts {
-            let statuses = match self.txn.entry(id)? {
+            // Of one that lives elsewhere by now the record in `home` counts no more; how
+            // it stands is said where it lives.
+            let entry = self.txn.entry(id)?;
+            let entry = entry.filter(|entry| entry.place.at.segment == home);
+            let statuses = match entry {
                 None => None,
                 Some(entry) => Some(self.txn.statuses(id, &entry)?),
             };
