@@ -206,3 +206,153 @@ pub(super) fn add_extent(extents: &mut Vec<(u32, u64)>, segment: u32, octets: u6
 pub(super) fn part_octets(plain: u64) -> u64 {
     HEADER_LEN as u64 + sealed_len(0) + sealed_len(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::books::Books;
+    use super::super::index::Index;
+    use super::super::keys::SecretKey;
+    use super::super::payload::Fact;
+    use super::*;
+    use crate::sys::SystemEntropy;
+    use crate::types::{
+        BodyType, Envelope, Mailbox, Message, MessageFacts, Origin, State, Timestamp,
+    };
+
+    fn id() -> QueueId {
+        QueueId::from_octets([7; 12])
+    }
+
+    struct Journal {
+        index: Index,
+        books: Books,
+        _folder: tempfile::TempDir,
+    }
+
+    fn written(segment: u32) -> Written {
+        Written {
+            at: Position { segment, offset: 9 },
+            octets: 500,
+        }
+    }
+
+    fn message() -> Message {
+        Message {
+            id: id(),
+            received_at: Timestamp::from_micros(9),
+            origin: Origin::Test { by: "root".into() },
+            envelope: Envelope {
+                sender: None,
+                recipients: vec![Mailbox::parse("a@b.example").unwrap()],
+                body: BodyType::SevenBit,
+            },
+            facts: MessageFacts {
+                size: 5,
+                eight_bit: false,
+                message_id: None,
+                content: None,
+            },
+        }
+    }
+
+    impl Journal {
+        /// With the message accepted in segment 1.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let key = SecretKey::generate(&SystemEntropy::default()).unwrap();
+            let entropy = SystemEntropy::default();
+            let mut journal = Self {
+                index: Index::open(folder.path(), Arc::new(key), &entropy).unwrap(),
+                books: Books::default(),
+                _folder: folder,
+            };
+            let head = AcceptHead {
+                message: message(),
+                body: BodyPlan::Inline(5),
+            };
+            journal.with(|txn| accept(txn, &head, written(1)));
+            journal
+        }
+
+        fn with(&mut self, change: impl FnOnce(&mut Txn<'_>) -> Result<(), IndexError>) {
+            let mut txn = Txn::new(&self.index, &self.books);
+            change(&mut txn).unwrap();
+            let mut finished = txn.finish(Position::default()).unwrap();
+            let changes = std::mem::take(&mut finished.changes);
+            self.index.apply(changes).unwrap();
+            finished.post(&mut self.books);
+        }
+
+        fn restated(&mut self, home: u32, statuses: Option<Vec<RecipientStatus>>) {
+            let fact = Fact {
+                id: id(),
+                home,
+                statuses,
+            };
+            let head = RestatementHead { facts: vec![fact] };
+            self.with(|txn| restate(txn, &head, written(9)));
+        }
+
+        fn carried(&mut self, segment: u32) {
+            let head = CarryHead {
+                message: message(),
+                statuses: vec![RecipientStatus::queued(Timestamp::from_micros(9))],
+                body: BodyPlan::Inline(5),
+                copies: Vec::new(),
+            };
+            self.with(|txn| carry(txn, &head, written(segment)));
+        }
+
+        /// Where it lives, and how often it was tried.
+        fn found(&self) -> Option<(u32, u32)> {
+            let txn = Txn::new(&self.index, &self.books);
+            let entry = txn.entry(id()).unwrap()?;
+            let statuses = txn.statuses(id(), &entry).unwrap();
+            Some((entry.place.at.segment, statuses[0].attempts))
+        }
+    }
+
+    /// One of a message's records must not come back, and another one is its life.
+    #[test]
+    fn what_is_restated_of_one_record_leaves_others_alone() {
+        let mut journal = Journal::new();
+        journal.carried(4);
+        journal.restated(1, None);
+        assert_eq!(journal.found(), Some((4, 0)));
+        let mut tried = RecipientStatus::queued(Timestamp::from_micros(9));
+        tried.attempts = 3;
+        journal.restated(1, Some(vec![tried.clone()]));
+        assert_eq!(
+            journal.found(),
+            Some((4, 0)),
+            "that was said of the other one"
+        );
+        journal.restated(4, Some(vec![tried]));
+        assert_eq!(journal.found(), Some((4, 3)));
+        journal.restated(4, None);
+        assert_eq!(journal.found(), None);
+        assert_eq!(journal.books.live_octets(), 0);
+        assert_eq!(journal.books.totals.messages, 0);
+    }
+
+    /// As a rebuild reads it where the segments between are gone: moved from 1 to 2 and on
+    /// to 4, settled there, and of all this only the restatement is left.
+    #[test]
+    fn a_record_that_counts_no_more_stays_away() {
+        let mut journal = Journal::new();
+        journal.restated(1, None);
+        assert_eq!(journal.found(), None);
+        assert!(
+            journal.books.pins[&9].contains(&1),
+            "as long as that is there"
+        );
+        let done = RecipientStatus {
+            state: State::Delivered,
+            ..RecipientStatus::queued(Timestamp::from_micros(9))
+        };
+        journal.restated(1, Some(vec![done]));
+        assert_eq!(journal.found(), None);
+    }
+}
