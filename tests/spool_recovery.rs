@@ -209,6 +209,35 @@ async fn the_checkpoint_or_the_journal_older_than_the_index() {
     check(&*opening.store, &kept).await;
 }
 
+/// The journal's file is as long as the index says, but its last pages are empty: so a
+/// power cut may leave what was written and not synced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_ahead_of_a_torn_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let opening = open(folder.path());
+    let octets = pattern(1_000);
+    let kept = accept(&*opening.store, &["a@x.example"], &octets).await;
+    let kept = [(kept.unwrap().id, octets)];
+    opening.store.close().await;
+    let checkpoint = folder.path().join("spool/checkpoint");
+    let before = std::fs::read(&checkpoint).unwrap();
+    let opening = open(folder.path());
+    accept(&*opening.store, &["a@x.example"], &pattern(20_000))
+        .await
+        .unwrap();
+    opening.store.close().await;
+    std::fs::write(&checkpoint, before).unwrap();
+    let last = segments(folder.path()).pop().unwrap();
+    let mut octets = std::fs::read(&last).unwrap();
+    let magic = octets[..4].to_vec();
+    let second = octets[4..].windows(4).position(|w| w == magic).unwrap();
+    octets[4 + second..].fill(0);
+    std::fs::write(&last, octets).unwrap();
+    let opening = open(folder.path());
+    assert_eq!(opening.opened.rebuilt, Some(RebuildReason::AheadOfJournal));
+    check(&*opening.store, &kept).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_two_bad_indexes_are_kept() {
     let (folder, kept) = filled(3, true).await;

@@ -290,7 +290,7 @@ impl Committer {
             self.must_replace = false;
         }
         if needs_rebuild {
-            rebuild::rebuild(&self.core, self.head.position()).map_err(io::Error::other)?;
+            rebuild::rebuild(&self.core, self.head.position())?;
         }
         {
             let mut health = self.core.health();

@@ -98,8 +98,6 @@ impl Opening {
         let mut events = Events::new(events);
         events.begin();
         let mut recovered = self.recover(&segments, &index_key, &mut events, vouched)?;
-        let durable = vouched.unwrap_or_default();
-        self.folder(|_| segments.secure(durable, recovered.end))?;
         recovered.report.was_clean = clean.is_some();
         let suspects = match clean {
             Some(_) => Vec::new(),
@@ -157,6 +155,7 @@ impl Opening {
     ) -> Result<Recovered, OpenError> {
         let durable = vouched.unwrap_or_default();
         let mut replay = self.replay(segments)?;
+        self.folder(|_| replay.secure(durable))?;
         let reason = match self.trust(&replay, key, vouched) {
             Ok((index, mut books)) => {
                 let start = Start {
@@ -171,6 +170,7 @@ impl Opening {
                     }
                     Err(ReplayError::Io(e)) => return Err(self.bad_folder(e)),
                     Err(ReplayError::Index(e)) => RebuildReason::Unreadable(e.to_string()),
+                    Err(ReplayError::Ahead) => RebuildReason::AheadOfJournal,
                 }
             }
             Err(reason) => reason,
@@ -190,9 +190,9 @@ impl Opening {
         );
         let Rebuilt { index, books, end } = built.map_err(|e| match e {
             ReplayError::Io(e) => self.bad_folder(e),
-            ReplayError::Index(e) => OpenError::Index {
+            other => OpenError::Index {
                 path: self.settings.folder.clone(),
-                reason: e.to_string(),
+                reason: other.to_string(),
             },
         })?;
         // A spool that never was has nothing to rebuild.
@@ -205,10 +205,7 @@ impl Opening {
 
     fn replay<'r>(&'r self, segments: &'r Segments) -> Result<Replay<'r>, OpenError> {
         let aside = self.settings.folder.join("damaged");
-        Replay::new(&*self.disk, segments, aside).map_err(|e| match e {
-            ReplayError::Io(e) => self.bad_folder(e),
-            ReplayError::Index(e) => self.bad_folder(io::Error::other(e)),
-        })
+        Replay::new(&*self.disk, segments, aside).map_err(|e| self.bad_folder(e.into()))
     }
 
     fn recovered(

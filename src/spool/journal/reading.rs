@@ -26,7 +26,7 @@ use super::payload::{
 };
 use super::record::{Header, Kind};
 use super::rekey;
-use super::replay::{Replay, ReplayError};
+use super::replay::Replay;
 use super::report::{CutTail, OpenError};
 use super::scan::{Item, Scan};
 use super::seal::{Sealer, Section};
@@ -145,10 +145,7 @@ impl Reading {
 
     fn walk(&mut self, disk: &dyn Disk, is_thorough: bool) -> io::Result<()> {
         // For where segments end; it is not run, so it writes nothing.
-        let replay = Replay::new(disk, &self.segments, PathBuf::new()).map_err(|e| match e {
-            ReplayError::Io(e) => e,
-            ReplayError::Index(e) => io::Error::other(e),
-        })?;
+        let replay = Replay::new(disk, &self.segments, PathBuf::new())?;
         let ends: Vec<_> = self
             .numbers
             .iter()

@@ -41,6 +41,18 @@ pub(super) enum ReplayError {
     /// The index failed.
     #[error("{0}")]
     Index(#[from] IndexError),
+    /// The index holds what the journal has no sound record of.
+    #[error("the index is ahead of the journal")]
+    Ahead,
+}
+
+impl From<ReplayError> for io::Error {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
 }
 
 impl From<SegmentError> for ReplayError {
@@ -141,6 +153,26 @@ impl<'a> Replay<'a> {
         self.files.keys().copied().filter(is_shut).collect()
     }
 
+    /// Makes durable what is about to be read, so that the index is never ahead of
+    /// the journal: whoever wrote it may have been killed before its fdatasync. Where
+    /// a segment is followed by another, its end was durable before that was begun.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn secure(&self, durable: Position) -> io::Result<()> {
+        let is_open = |(number, _): &(&u32, &u64)| !self.ends.contains_key(number);
+        for (number, length) in self.files.iter().filter(is_open) {
+            let end = Position {
+                segment: *number,
+                offset: *length,
+            };
+            if end > durable {
+                self.segments.secure(durable, end)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads from `from` to the end into index, books and events; gives the end.
     ///
     /// # Errors
@@ -204,6 +236,7 @@ impl<'a> Replay<'a> {
                         Err(_) => false,
                     };
                     if !taken {
+                        self.hold_against_index(at)?;
                         self.set_aside(at, header.record_len(), Some(header.id))?;
                     }
                 }
@@ -318,6 +351,7 @@ impl<'a> Replay<'a> {
         header: Option<Header>,
         is_tail: bool,
     ) -> Result<(), ReplayError> {
+        self.hold_against_index(at)?;
         let is_last = self.queue.is_empty() && !self.ends.contains_key(&at.segment);
         self.copy_aside(at, octets)?;
         if is_tail && is_last && at >= self.from.durable {
@@ -339,6 +373,15 @@ impl<'a> Replay<'a> {
             offset: at.offset + octets,
         });
         Ok(())
+    }
+
+    /// What is no sound record is in no index; one that goes beyond it was not made of
+    /// this journal, and is made anew before anything is cut.
+    fn hold_against_index(&self, at: Position) -> Result<(), ReplayError> {
+        match at < self.from.index {
+            true => Err(ReplayError::Ahead),
+            false => Ok(()),
+        }
     }
 
     fn set_aside(
