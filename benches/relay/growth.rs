@@ -24,7 +24,7 @@ const SIZE: u64 = 4 << 10;
 const CONNECTIONS: usize = 20;
 /// Messages for the domain that answers, by which acceptance is measured, and how often.
 const BESIDE: u64 = 20_000;
-const TIMES: usize = 5;
+const TIMES: usize = 9;
 /// Of a hundred messages, how many are not taken at first.
 const DEFERRED: u64 = 10;
 /// Pieces of the filling, of which the first and the last are compared.
@@ -117,7 +117,7 @@ impl Plant {
         let content = (self.queued * SIZE) as f64;
         let before = self.settle(0);
         let (first, last) = self.fill();
-        let (empty, full) = compare(other, self);
+        let (empty, full, ratio) = compare(other, self);
         let filling = self.peak();
         let (spool, index) = (
             self.spool(),
@@ -133,10 +133,7 @@ impl Plant {
         let emptying = self.peak();
         let left = self.settle(before) as f64 - before as f64;
         [
-            format!(
-                "{first:.0} | {last:.0} | {empty:.0} | {full:.0} | {:.2}",
-                full / empty
-            ),
+            format!("{first:.0} | {last:.0} | {empty:.0} | {full:.0} | {ratio:.2}"),
             format!("{after_kill:.1} | {after_stop:.1} | {filling:.0} | {started:.0}"),
             format!(
                 "{:.2} | {:.2}",
@@ -265,16 +262,23 @@ impl Plant {
     }
 }
 
-/// What two servers accept a second, the median of some times in turn.
-fn compare(one: &mut Plant, other: &mut Plant) -> (f64, f64) {
-    let (mut ones, mut others) = (Vec::new(), Vec::new());
+/// What two servers accept a second, the medians of some times in turn, and how much of the one
+/// the other accepts: the median of the pairs, since what else goes on here comes and goes.
+fn compare(one: &mut Plant, other: &mut Plant) -> (f64, f64, f64) {
+    let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        ones.push(one.accepts(BESIDE));
-        others.push(other.accepts(BESIDE));
+        let (first, second) = (one.accepts(BESIDE), other.accepts(BESIDE));
+        eprintln!("beside: {first:.0} empty, {second:.0} full");
+        ones.push(first);
+        others.push(second);
+        ratios.push(second / first);
     }
-    ones.sort_by(f64::total_cmp);
-    others.sort_by(f64::total_cmp);
-    (ones[TIMES / 2], others[TIMES / 2])
+    (median(ones), median(others), median(ratios))
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
 }
 
 /// A sink that takes mail in clear.
