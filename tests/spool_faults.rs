@@ -260,3 +260,60 @@ async fn a_slow_fdatasync_holds_the_answer_back() {
     assert!(start.elapsed() >= slow);
     assert_eq!(disk.count(Operation::Sync, "/seg/"), before + 1);
 }
+
+/// A disk that fails while it is said again what a segment says of older ones: the segment
+/// stays until that is durable, and goes in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_restatement_gives_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = faulty();
+    let mut small = settings(folder.path());
+    // Segments of 1 MiB.
+    small.max_size = 16 << 20;
+    let store = try_open(small, Arc::new(disk.clone())).unwrap().store;
+    let (octets, two) = (pattern(90_000), ["a@x.example", "b@y.example"]);
+    let mut kept = Vec::new();
+    for _ in 0..36 {
+        kept.push(accept(&*store, &two, &octets).await.unwrap().id);
+    }
+    for (n, id) in (0i64..).zip(&kept) {
+        // Of the half that stays something is said; the other goes.
+        let open = change(1, State::Queued, Some(at(1000 + n)));
+        let half = vec![change(0, State::Delivered, None), open];
+        store.settle(settlement(*id, half)).await.unwrap();
+        for _ in 0..20 {
+            let id = accept(&*store, &two[..1], &octets).await.unwrap().id;
+            let done = vec![change(0, State::Delivered, None)];
+            store.settle(settlement(id, done)).await.unwrap();
+        }
+        // Nothing else is written to the head meanwhile: what lives is in full segments.
+        let head = segments(folder.path()).pop().unwrap();
+        let head = format!("/seg/{}", head.file_name().unwrap().to_str().unwrap());
+        let fault = Fault::Error(ErrorKind::Other);
+        let (operation, fault) = match n % 3 {
+            0 => (Operation::Sync, fault),
+            1 => (Operation::Write, fault),
+            _ => (Operation::Write, Fault::Short(40, ErrorKind::Other)),
+        };
+        disk.plan(planned(operation, &head, 1, fault));
+        store.maintain().await;
+        disk.heal();
+        store.maintain().await;
+        assert!(store.intake().is_ok(), "it goes on");
+    }
+    assert!(disk.struck() >= 5, "{} met", disk.struck());
+    let left = segments(folder.path());
+    assert!(left.len() <= 8, "{left:?}");
+    let before = store.list(&Default::default(), None, 999).await.unwrap();
+    assert_eq!(before.len(), kept.len());
+    store.close().await;
+    std::fs::remove_dir_all(folder.path().join("spool/index")).unwrap();
+    let mut small = settings(folder.path());
+    small.max_size = 16 << 20;
+    let again = try_open(small, Arc::new(RealDisk)).unwrap().store;
+    let after = again.list(&Default::default(), None, 999).await.unwrap();
+    assert_eq!(after.len(), kept.len());
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.recipients, after.recipients);
+    }
+}

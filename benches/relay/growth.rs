@@ -268,7 +268,7 @@ fn compare(one: &mut Plant, other: &mut Plant) -> (f64, f64, f64) {
     let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let (first, second) = (one.accepts(BESIDE), other.accepts(BESIDE));
-        eprintln!("beside: {first:.0} empty, {second:.0} full");
+        println!("beside: {first:.0} empty, {second:.0} full");
         ones.push(first);
         others.push(second);
         ratios.push(second / first);

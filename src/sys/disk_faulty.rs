@@ -70,6 +70,7 @@ pub struct FaultyDisk {
 struct Plan {
     faults: Vec<Planned>,
     calls: Vec<(Operation, PathBuf)>,
+    struck: usize,
     free: Option<u64>,
 }
 
@@ -110,6 +111,12 @@ impl FaultyDisk {
         plan.calls.iter().filter(is_counted).count()
     }
 
+    /// How often a fault was met so far.
+    #[must_use]
+    pub fn struck(&self) -> usize {
+        self.lock().struck
+    }
+
     fn lock(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,7 +139,9 @@ impl FaultyDisk {
         if planned.times != u64::MAX {
             planned.times -= 1;
         }
-        Some(planned.fault)
+        let fault = planned.fault;
+        plan.struck += 1;
+        Some(fault)
     }
 
     /// Fails if a fault is due.

@@ -3,6 +3,7 @@
 //! Owns what counts as a day file: `2026-11-22.jsonl`, nothing else. Called by the
 //! writer and its memory; the command line reads by [`super::read`].
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
@@ -103,6 +104,17 @@ pub(super) fn mark(line: &[u8]) -> Option<Mark> {
         event: fields.event.parse().ok()?,
         time: fields.time.parse().ok()?,
     })
+}
+
+/// The event of a line, as [`mark`] gives it; a start looks at each of a day's.
+pub(super) fn event(line: &[u8]) -> Option<EventId> {
+    #[derive(serde::Deserialize)]
+    struct Field<'l> {
+        #[serde(borrow)]
+        event: Cow<'l, str>,
+    }
+    let field: Field<'_> = serde_json::from_slice(line).ok()?;
+    field.event.parse().ok()
 }
 
 /// Ids of events.

@@ -249,6 +249,7 @@ impl Scan {
             head: None,
             has_zeros: false,
         };
+        let mut last = Vec::new();
         scan.end = files::each_line(file, |line| {
             // No line holds one. What follows was not durable either, since a
             // sync covers all that stands before it.
@@ -256,14 +257,19 @@ impl Scan {
                 scan.has_zeros = true;
                 return ControlFlow::Break(());
             }
-            scan.link = Link::of(line);
+            // Hashed once, when it is known to be the last.
+            last.clear();
+            last.extend_from_slice(line);
             scan.head = SignedHead::parse(line).map(|signed| signed.head);
             if !chain::is_head(line) {
                 scan.events += 1;
             }
-            scan.ids.extend(files::mark(line).map(|mark| mark.event));
+            scan.ids.extend(files::event(line));
             ControlFlow::Continue(())
         })?;
+        if !last.is_empty() {
+            scan.link = Link::of(&last);
+        }
         Ok(scan)
     }
 }
