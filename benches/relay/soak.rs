@@ -198,7 +198,9 @@ struct Sample {
 
 /// Looks each second until all is over; writes each look down.
 async fn watch(shared: Arc<Shared>, csv: PathBuf) -> Vec<Sample> {
-    let file = std::fs::File::create(&csv);
+    // Cargo's own folder need not be this one.
+    let folder = csv.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let file = folder.and_then(|()| std::fs::File::create(&csv));
     let mut file = file.unwrap_or_else(|error| panic!("{}: {error}", csv.display()));
     writeln!(file, "second,resident,spool,audit,accepted,delivered").expect("the disk has room");
     let mut samples = Vec::new();

@@ -68,17 +68,18 @@ pub(super) fn each_line(
         let mut chunk = vec![0; size];
         file.read_exact_at(&mut chunk, at)?;
         at += size as u64;
-        for piece in chunk.split_inclusive(|octet| *octet == b'\n') {
+        let mut rest = chunk.as_slice();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (piece, behind) = rest.split_at(end + 1);
             line.extend_from_slice(piece);
-            if !piece.ends_with(b"\n") {
-                continue;
-            }
             if take(&line).is_break() {
                 return Ok(whole);
             }
             whole += line.len() as u64;
             line.clear();
+            rest = behind;
         }
+        line.extend_from_slice(rest);
     }
     Ok(whole)
 }
