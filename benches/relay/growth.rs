@@ -36,7 +36,7 @@ const QUIET: Duration = Duration::from_secs(8);
 const MIB: f64 = 1024.0 * 1024.0;
 
 const HEADINGS: &str = "\
-| queued | round | filling: accepted/s, first tenth | last tenth | accepted/s, empty queue | full | full to empty | start after kill -9, s | after a stop, s | peak MiB, filling | after the start | spool, octets per octet | of it index | delivered/s | 1/10 left: octets per octet | peak MiB, emptying | empty: MiB more than before | audit, MiB |
+| queued | round | filling: accepted/s, first tenth | last tenth | accepted/s, empty queue | full | full to empty: median (least to most) of nine pairs | start after kill -9, s | after a stop, s | peak MiB, filling | after the start | spool, octets per octet | of it index | delivered/s | 1/10 left: octets per octet | peak MiB, emptying | empty: MiB more than before | audit, MiB |
 | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
 
 /// Runs all of it and prints the table. Acceptance is compared with that of a server whose queue
@@ -133,7 +133,7 @@ impl Plant {
         let emptying = self.peak();
         let left = self.settle(before) as f64 - before as f64;
         [
-            format!("{first:.0} | {last:.0} | {empty:.0} | {full:.0} | {ratio:.2}"),
+            format!("{first:.0} | {last:.0} | {empty:.0} | {full:.0} | {ratio}"),
             format!("{after_kill:.1} | {after_stop:.1} | {filling:.0} | {started:.0}"),
             format!(
                 "{:.2} | {:.2}",
@@ -263,22 +263,26 @@ impl Plant {
 }
 
 /// What two servers accept a second, the medians of some times in turn, and how much of the one
-/// the other accepts: the median of the pairs, since what else goes on here comes and goes.
-fn compare(one: &mut Plant, other: &mut Plant) -> (f64, f64, f64) {
+/// the other accepts: the median of the pairs, since what else goes on here comes and goes, with
+/// the least and the most.
+fn compare(one: &mut Plant, other: &mut Plant) -> (f64, f64, String) {
     let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let (first, second) = (one.accepts(BESIDE), other.accepts(BESIDE));
-        println!("beside: {first:.0} empty, {second:.0} full");
         ones.push(first);
         others.push(second);
         ratios.push(second / first);
     }
-    (median(ones), median(others), median(ratios))
+    let ratios = sorted(ratios);
+    let (least, most) = (ratios[0], ratios[TIMES - 1]);
+    let ratio = format!("{:.2} ({least:.2} to {most:.2})", ratios[TIMES / 2]);
+    let median = |of: Vec<f64>| sorted(of)[TIMES / 2];
+    (median(ones), median(others), ratio)
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
+fn sorted(mut of: Vec<f64>) -> Vec<f64> {
     of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
+    of
 }
 
 /// A sink that takes mail in clear.
