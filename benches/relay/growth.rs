@@ -49,6 +49,9 @@ pub(crate) fn run(options: &Options) {
     );
     println!("{HEADINGS}");
     for queued in &options.queued {
+        // Each start tries one message of each domain, and waits for minutes with that.
+        let least = 5 * options.domains;
+        assert!(*queued >= least, "--queued must be {least} or more");
         let mut empty = Plant::start(options, 0);
         let mut plant = Plant::start(options, *queued);
         for round in 1..=options.churn {
