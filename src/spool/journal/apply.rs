@@ -215,14 +215,13 @@ mod tests {
     use super::super::index::Index;
     use super::super::keys::SecretKey;
     use super::super::payload::Fact;
+    use super::super::payload::tests::head;
     use super::*;
     use crate::sys::SystemEntropy;
-    use crate::types::{
-        BodyType, Envelope, Mailbox, Message, MessageFacts, Origin, State, Timestamp,
-    };
+    use crate::types::{Message, State, Timestamp};
 
     fn id() -> QueueId {
-        QueueId::from_octets([7; 12])
+        message().id
     }
 
     struct Journal {
@@ -239,22 +238,7 @@ mod tests {
     }
 
     fn message() -> Message {
-        Message {
-            id: id(),
-            received_at: Timestamp::from_micros(9),
-            origin: Origin::Test { by: "root".into() },
-            envelope: Envelope {
-                sender: None,
-                recipients: vec![Mailbox::parse("a@b.example").unwrap()],
-                body: BodyType::SevenBit,
-            },
-            facts: MessageFacts {
-                size: 5,
-                eight_bit: false,
-                message_id: None,
-                content: None,
-            },
-        }
+        head(None).message
     }
 
     impl Journal {
@@ -268,11 +252,7 @@ mod tests {
                 books: Books::default(),
                 _folder: folder,
             };
-            let head = AcceptHead {
-                message: message(),
-                body: BodyPlan::Inline(5),
-            };
-            journal.with(|txn| accept(txn, &head, written(1)));
+            journal.with(|txn| accept(txn, &head(None), written(1)));
             journal
         }
 

@@ -205,11 +205,12 @@ pub(super) fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, postcard::
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::types::{BodyType, Envelope, Mailbox, Origin, TextPattern, Timestamp};
 
-    fn head(content: Option<ContentFacts>) -> AcceptHead {
+    /// Of a message for one recipient.
+    pub(in super::super) fn head(content: Option<ContentFacts>) -> AcceptHead {
         AcceptHead {
             message: Message {
                 id: QueueId::from_octets([7; 12]),

@@ -3,7 +3,8 @@
 //! Owns the walk over the segments and what is done with damage. Holds always:
 //! what is set aside is copied first, named in the log and in the report; only
 //! the end of the last segment, behind everything known to have been durable, is
-//! ever taken for a torn write and cut. Called by the opening and by a rebuild.
+//! ever taken for a torn write and cut; what an opening reads is durable before the
+//! index takes it. Called by the opening and by a rebuild.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
